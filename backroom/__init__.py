@@ -1,0 +1,1 @@
+"""The heart of Backroom: what every door and every shelf is built on."""
