@@ -1,0 +1,1 @@
+"""The memory of the house: every table, every question and every change, PostgreSQL only."""

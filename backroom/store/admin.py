@@ -1,0 +1,95 @@
+"""What the owner of the database does from a terminal: applications and their keys."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, create_engine, insert, select, text
+
+from backroom.domain.keys import Key, Kind, keyed_hash, mint
+from backroom.store.engine import driver_url, told_when_away
+from backroom.store.tables import apps, keys
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Application:
+    """An application and the keys made with it. The keys cannot be read again later.
+
+    Attributes:
+        id: UUID as text.
+        name: As given.
+        secret_key: Acts for the application.
+        write_key: May only hand in events; may sit in a browser.
+    """
+
+    id: str
+    name: str
+    secret_key: Key
+    write_key: Key
+
+
+def create_application(database_url: str, *, name: str, secret: bytes) -> Application:
+    """Add an application with a secret key and a write key. The first one is the house application.
+
+    Args:
+        database_url: The owner's address.
+        name: Unique.
+        secret: The house's own secret, which keys the stored hashes.
+
+    Raises:
+        StoreAway: PostgreSQL does not answer.
+        ValueError: The name is taken.
+    """
+    engine = create_engine(driver_url(database_url))
+    try:
+        with told_when_away(), engine.begin() as connection:
+            connection.execute(text("LOCK TABLE apps IN SHARE ROW EXCLUSIVE MODE"))
+            if connection.scalar(select(apps.c.id).where(apps.c.name == name)) is not None:
+                raise ValueError(f"there is an application named {name!r} already")
+            app: str = connection.scalar(text("SELECT gen_random_uuid()::text")) or ""
+            house = connection.scalar(select(apps.c.id).where(apps.c.is_house)) is None
+            connection.execute(insert(apps).values(id=app, name=name, is_house=house))
+            return Application(
+                id=app,
+                name=name,
+                secret_key=_add_key(connection, app, "secret", secret),
+                write_key=_add_key(connection, app, "write", secret),
+            )
+    finally:
+        engine.dispose()
+
+
+def create_key(database_url: str, *, app: str, kind: Kind, secret: bytes) -> Key:
+    """Add a key to an application.
+
+    Raises:
+        StoreAway: PostgreSQL does not answer.
+    """
+    engine = create_engine(driver_url(database_url))
+    try:
+        with told_when_away(), engine.begin() as connection:
+            return _add_key(connection, app, kind, secret)
+    finally:
+        engine.dispose()
+
+
+def list_applications(database_url: str) -> list[tuple[str, str]]:
+    """Id and name of every application, oldest first.
+
+    Raises:
+        StoreAway: PostgreSQL does not answer.
+    """
+    engine = create_engine(driver_url(database_url))
+    try:
+        with told_when_away(), engine.connect() as connection:
+            rows = connection.execute(select(apps.c.id, apps.c.name).order_by(apps.c.created_at))
+            return [(row.id, row.name) for row in rows]
+    finally:
+        engine.dispose()
+
+
+def _add_key(connection: Connection, app: str, kind: Kind, secret: bytes) -> Key:
+    key = mint(kind, secrets.token_bytes)
+    connection.execute(insert(keys).values(id=key.id, app_id=app, kind=kind, hash=keyed_hash(key, secret)))
+    return key

@@ -1,0 +1,68 @@
+"""Connections to PostgreSQL: one pool a process, in the role of its door, and a clear word when it is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Literal
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+
+from backroom.domain.errors import StoreAway
+
+Door = Literal["backroom_door", "backroom_worker"]
+
+# Connection failures, shutdown in progress, cannot connect now, too many connections:
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_AWAY = ("08", "57P", "53300")
+
+
+def driver_url(database_url: str) -> str:
+    """The same address for SQLAlchemy, which wants the driver's name in the scheme."""
+    return make_url(database_url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, connections: int) -> Engine:
+    """A pool of connections that all act in the door's role, which row-level security binds.
+
+    Args:
+        database_url: As the operator gave it.
+        door: The role; the front door's may only read.
+        connect_timeout: How long a new connection, or the wait for a free one, may take.
+        connections: How many are open at once at the most.
+    """
+    read_only = " -c default_transaction_read_only=on" if door == "backroom_door" else ""
+    return create_engine(
+        driver_url(database_url),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=connect_timeout.total_seconds(),
+        pool_pre_ping=False,
+        connect_args={
+            "connect_timeout": max(2, round(connect_timeout.total_seconds())),
+            "options": f"-c role={door} -c statement_timeout=30s -c idle_in_transaction_session_timeout=2min{read_only}",
+            "application_name": door,
+            "keepalives_idle": 10,
+        },
+    )
+
+
+@contextmanager
+def told_when_away() -> Iterator[None]:
+    """Turn the driver's many ways to say that PostgreSQL is gone into one.
+
+    Raises:
+        StoreAway: The connection broke, or there is none to be had.
+    """
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreAway("no connection to PostgreSQL came free in time") from error
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if error.connection_invalidated or state.startswith(_AWAY) or (not state and "Operational" in type(error).__name__):
+            raise StoreAway("PostgreSQL does not answer") from error
+        raise

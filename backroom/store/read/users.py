@@ -1,0 +1,55 @@
+"""Questions about users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Row, select
+
+from backroom.store.rows import User
+from backroom.store.tables import suppressions, users
+
+_COLUMNS = (
+    users.c.id,
+    users.c.name,
+    users.c.locale,
+    users.c.time_zone,
+    users.c.contacts,
+    users.c.attributes,
+    users.c.administrator,
+    users.c.updated_at,
+)
+
+
+class UserQuestions:
+    """See the module."""
+
+    def __init__(self, connection: Connection, app: str) -> None:
+        self._connection = connection
+        self._app = app
+
+    def one(self, user: str) -> User | None:
+        """A user by id."""
+        found = self.many([user])
+        return found[0] if found else None
+
+    def many(self, ids: Sequence[str]) -> list[User]:
+        """Those of these users that exist, in no order."""
+        query = select(*_COLUMNS).where(users.c.app_id == self._app, users.c.id.in_(ids))
+        return [_user(row) for row in self._connection.execute(query)]
+
+    def administrators(self) -> list[str]:
+        """The ids of the users who hear about alerts."""
+        query = select(users.c.id).where(users.c.app_id == self._app, users.c.administrator).order_by(users.c.id)
+        return list(self._connection.scalars(query))
+
+    def is_suppressed(self, *, medium: str, address: str) -> bool:
+        """Whether a carrier told us never to write to this address again."""
+        query = select(suppressions.c.since).where(
+            suppressions.c.app_id == self._app, suppressions.c.medium == medium, suppressions.c.address == address
+        )
+        return self._connection.scalar(query) is not None
+
+
+def _user(row: Row[tuple[object, ...]]) -> User:
+    return User(**row._mapping)  # type: ignore[arg-type]  # noqa: SLF001 - the documented way to a row's mapping

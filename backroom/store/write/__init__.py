@@ -1,0 +1,23 @@
+"""Changes: one file for each thing that is remembered, one name for each change. Only workers come here."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from backroom.store.write.inbox import InboxChanges
+from backroom.store.write.notifications import NotificationChanges
+from backroom.store.write.users import UserChanges
+
+
+class Writer:
+    """All changes of one application.
+
+    Args:
+        connection: In a transaction that was opened for the application.
+        app: The application's id.
+    """
+
+    def __init__(self, connection: Connection, *, app: str) -> None:
+        self.users = UserChanges(connection, app)
+        self.notifications = NotificationChanges(connection, app)
+        self.inbox = InboxChanges(connection, app)

@@ -1,0 +1,220 @@
+"""What a job works with: the time, ids, questions, changes, and the work it hands on.
+
+A job receives all of it as its second argument and reaches for nothing else, so a test can give it a world of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from backroom.domain.job import Message
+from backroom.domain.letter import Channel
+
+if TYPE_CHECKING:
+    from backroom.domain.rule import Rule, Sight
+    from backroom.store.read import Reader
+    from backroom.store.write import Writer
+    from backroom.words import Words
+
+
+class Unit(Protocol):
+    """A transaction for one application."""
+
+    @property
+    def read(self) -> Reader:
+        """Its questions."""
+        ...
+
+    @property
+    def write(self) -> Writer:
+        """Its changes."""
+        ...
+
+    def commit(self) -> None:
+        """Make what was written last."""
+        ...
+
+    def close(self) -> None:
+        """Forget what was not committed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandOn:
+    """Work for later, held until what it follows from is committed.
+
+    Attributes:
+        message: What is asked.
+        id: The message's id; a message with an id that was seen before does nothing.
+        delay: How long it waits first.
+        once: How long the id is remembered after the message is gone; zero for the queue's own short while.
+    """
+
+    message: Message
+    id: str
+    delay: timedelta
+    once: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class House:
+    """What is the same for every job of a process.
+
+    Attributes:
+        now: The time, in UTC.
+        new_id: A new UUIDv7 as text.
+        chance: A random number in [0, 1).
+        unit: A transaction for an application, not yet opened.
+        apps: The ids of all applications.
+        house_app: The application whose administrators hear about the machines.
+        hand_on: Put work on the queue.
+        answer: Tell somebody who waits at the door what became of a message.
+        channels: The carrier that serves each medium.
+        words: The notification types and their templates.
+        rules: The alert rules by name.
+        sight: What a rule may look at, for one application.
+        stopping: Whether this process has been asked to stop.
+    """
+
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+    chance: Callable[[], float]
+    unit: Callable[[str], Unit]
+    apps: Callable[[], Sequence[str]]
+    house_app: Callable[[], str | None]
+    hand_on: Callable[[Sequence[HandOn]], None]
+    answer: Callable[[str, Mapping[str, Any]], None]
+    channels: Mapping[str, Channel]
+    words: Words
+    rules: Mapping[str, Rule]
+    sight: Callable[[Tools, Rule], Sight]
+    stopping: Callable[[], bool]
+
+
+class Tools:
+    """One job's tools. What it writes, hands on and answers happens when it ends well, or when it says `commit`.
+
+    Args:
+        house: What is the same for every job.
+        app: The application the job acts for, or an empty string for the clock's own work.
+        message_id: The message that is being worked on; for a batch, its first.
+    """
+
+    def __init__(self, house: House, *, app: str, message_id: str) -> None:
+        self._house = house
+        self._unit: Unit | None = None
+        self._later: list[HandOn] = []
+        self._answers: list[tuple[str, Mapping[str, Any]]] = []
+        self.app = app
+        self.message_id = message_id
+
+    # Time, ids and chance
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return self._house.now()
+
+    def new_id(self) -> str:
+        """A new UUIDv7 as text: unique, and ordered by time."""
+        return self._house.new_id()
+
+    def chance(self) -> float:
+        """A random number in [0, 1)."""
+        return self._house.chance()
+
+    # The memory
+
+    @property
+    def read(self) -> Reader:
+        """The application's questions."""
+        return self._open().read
+
+    @property
+    def write(self) -> Writer:
+        """The application's changes."""
+        return self._open().write
+
+    def commit(self) -> None:
+        """Make what was written last, then hand on what follows from it, then answer who waits for it.
+
+        Raises:
+            StoreAway: PostgreSQL does not answer. Nothing is handed on.
+            QueueAway: Valkey does not answer. What was written stays; the job comes again and must find it.
+        """
+        if self._unit is not None:
+            self._unit.commit()
+        later, self._later = self._later, []
+        answers, self._answers = self._answers, []
+        if later:
+            self._house.hand_on(later)
+        for message, outcome in answers:
+            self._house.answer(message, outcome)
+
+    def close(self) -> None:
+        """Forget what was not committed, and what would have followed from it."""
+        self._later.clear()
+        self._answers.clear()
+        if self._unit is not None:
+            self._unit.close()
+
+    # The queue
+
+    def later(
+        self, message: Message, *, id: str = "", delay: timedelta = timedelta(0), once: timedelta = timedelta(0)
+    ) -> None:
+        """Hand work on. It is held until the write commits, and dropped if it does not."""
+        self._later.append(HandOn(message=message, id=id or self.new_id(), delay=delay, once=once))
+
+    def answer(self, message: str, outcome: Mapping[str, Any]) -> None:
+        """Tell whoever waits at the door what became of a message. Held until the write commits."""
+        self._answers.append((message, outcome))
+
+    # The rest of the house
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The carrier that serves each medium."""
+        return self._house.channels
+
+    @property
+    def words(self) -> Words:
+        """The notification types and their templates."""
+        return self._house.words
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The alert rules by name."""
+        return self._house.rules
+
+    def sight(self, rule: Rule) -> Sight:
+        """What a rule may look at, for this job's application."""
+        return self._house.sight(self, rule)
+
+    def house_app(self) -> str | None:
+        """The application whose administrators hear about the machines, or None before there is one."""
+        return self._house.house_app()
+
+    def each_app(self) -> Iterator[Tools]:
+        """Tools for one application after another; each one's work is committed before the next begins.
+
+        Stops early when this process is asked to stop: the next tick goes on.
+        """
+        for app in self._house.apps():
+            if self._house.stopping():
+                return
+            tools = Tools(self._house, app=app, message_id=self.message_id)
+            try:
+                yield tools
+                tools.commit()
+            finally:
+                tools.close()
+
+    def _open(self) -> Unit:
+        if not self.app:
+            raise LookupError("a job of the clock has no application of its own: use each_app()")
+        if self._unit is None:
+            self._unit = self._house.unit(self.app)
+        return self._unit
