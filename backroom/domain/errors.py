@@ -12,6 +12,7 @@ BackroomError
 │   ├── StoreAway           PostgreSQL
 │   └── QueueAway           Valkey
 ├── Full                    a bounded buffer or queue is full: slow down
+├── CannotStart             something this machine lacks: what, and how to mend it
 └── Outcome                 not a failure, but what a job may decide about itself
     ├── Cancel              stop, and do not come back
     └── Snooze              come back later, and count no attempt
@@ -133,6 +134,20 @@ class Full(BackroomError):
     def __init__(self, what: str, *, after: timedelta = timedelta(seconds=1)) -> None:
         super().__init__(f"{what} is full")
         self.after = after
+
+
+class CannotStart(BackroomError):
+    """A program of ours cannot start on this machine as it is.
+
+    Args:
+        why: What is missing or in the way.
+        mend: What to do about it.
+    """
+
+    def __init__(self, why: str, *, mend: str) -> None:
+        super().__init__(f"{why}\n  To mend it: {mend}")
+        self.why = why
+        self.mend = mend
 
 
 class Outcome(BackroomError):
