@@ -1,0 +1,62 @@
+"""Whether a payload fits its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from backroom.domain.errors import Invalid
+from backroom.words.near import unknown
+
+
+class Payload:
+    """The payload of one notification type.
+
+    Args:
+        schema: JSON Schema 2020-12.
+
+    Raises:
+        Invalid: The schema itself is wrong.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        try:
+            # A masked value never gets into an error, and an offline validator never opens a connection for a `$ref`.
+            self._validator = jsonschema_rs.Draft202012Validator(
+                dict(schema), validate_formats=True, mask="it", offline=True
+            )
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+            raise Invalid(pointer("", getattr(error, "instance_path", ())), "is no JSON Schema 2020-12") from error
+        self._fields = sorted(schema.get("properties", ()))
+
+    def check(self, document: object, *, at: str) -> None:
+        """Raise the first thing that is wrong.
+
+        Args:
+            document: The payload.
+            at: JSON Pointer to the payload in what was posted.
+
+        Raises:
+            Invalid: A field is wrong.
+        """
+        for error in self._validator.iter_errors(document):
+            raise self._invalid(error, at=at)
+
+    def _invalid(self, error: jsonschema_rs.ValidationError, *, at: str) -> Invalid:
+        field = pointer(at, error.instance_path)
+        kind = error.kind.as_dict()
+        if error.kind.name == "required":
+            return Invalid(pointer(field, [kind["property"]]), "is missing")
+        if error.kind.name == "additionalProperties":
+            name = kind["unexpected"][0]
+            if not error.instance_path:
+                return unknown(pointer(field, [name]), "field", name, self._fields)
+            return Invalid(pointer(field, [name]), "there is no such field")
+        return Invalid(field, error.message.removeprefix("it ")[:200])
+
+
+def pointer(at: str, path: Iterable[str | int]) -> str:
+    """A JSON Pointer (RFC 6901) that goes on from another."""
+    return at + "".join("/" + str(step)[:80].replace("~", "~0").replace("/", "~1") for step in path)
