@@ -1,0 +1,1 @@
+"""What worries us: one file for each rule; facts in, findings out."""

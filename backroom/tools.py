@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backroom.domain.errors import StoreAway
 from backroom.domain.job import Message
 from backroom.domain.letter import Channel
 
@@ -77,6 +78,7 @@ class House:
         rules: The alert rules by name.
         sight: What a rule may look at, for one application.
         stopping: Whether this process has been asked to stop.
+        pause: Wait a moment, or less when asked to stop.
     """
 
     now: Callable[[], datetime]
@@ -92,6 +94,7 @@ class House:
     rules: Mapping[str, Rule]
     sight: Callable[[Tools, Rule], Sight]
     stopping: Callable[[], bool]
+    pause: Callable[[timedelta], None]
 
 
 class Tools:
@@ -101,10 +104,12 @@ class Tools:
         house: What is the same for every job.
         app: The application the job acts for, or an empty string for the clock's own work.
         message_id: The message that is being worked on; for a batch, its first.
+        awaited: Those messages whose outcome somebody waits for.
     """
 
-    def __init__(self, house: House, *, app: str, message_id: str) -> None:
+    def __init__(self, house: House, *, app: str, message_id: str, awaited: frozenset[str] = frozenset()) -> None:
         self._house = house
+        self._awaited = awaited
         self._unit: Unit | None = None
         self._later: list[HandOn] = []
         self._answers: list[tuple[str, Mapping[str, Any]]] = []
@@ -153,12 +158,36 @@ class Tools:
         for message, outcome in answers:
             self._house.answer(message, outcome)
 
+    def insist(self, change: Callable[[], None], *, within: timedelta = timedelta(seconds=60)) -> None:
+        """Make a change that records what has already happened outside, and commit it.
+
+        While PostgreSQL is away it is tried again: what the carrier said must not be forgotten because of that.
+
+        Args:
+            change: Writes with these tools; may be called several times.
+            within: When to give up.
+
+        Raises:
+            StoreAway: PostgreSQL was away for all that time.
+        """
+        until = self.now() + within
+        while True:
+            try:
+                change()
+                self.commit()
+            except StoreAway:
+                self._forget_unit()
+                if self.now() >= until or self._house.stopping():
+                    raise
+                self._house.pause(timedelta(milliseconds=250))
+            else:
+                return
+
     def close(self) -> None:
         """Forget what was not committed, and what would have followed from it."""
         self._later.clear()
         self._answers.clear()
-        if self._unit is not None:
-            self._unit.close()
+        self._forget_unit()
 
     # The queue
 
@@ -169,8 +198,14 @@ class Tools:
         self._later.append(HandOn(message=message, id=id or self.new_id(), delay=delay, once=once))
 
     def answer(self, message: str, outcome: Mapping[str, Any]) -> None:
-        """Tell whoever waits at the door what became of a message. Held until the write commits."""
-        self._answers.append((message, outcome))
+        """Tell whoever waits at the door what became of a message. Held until the write commits.
+
+        Args:
+            message: The message's id.
+            outcome: `status` (as HTTP knows it), and perhaps `etag`, `body` and `problem`.
+        """
+        if message in self._awaited:
+            self._answers.append((message, outcome))
 
     # The rest of the house
 
@@ -211,6 +246,10 @@ class Tools:
                 tools.commit()
             finally:
                 tools.close()
+
+    def _forget_unit(self) -> None:
+        if self._unit is not None:
+            self._unit.close()
 
     def _open(self) -> Unit:
         if not self.app:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from backroom.domain.errors import StoreAway
 
@@ -35,7 +36,7 @@ def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, co
         connections: How many are open at once at the most.
     """
     read_only = " -c default_transaction_read_only=on" if door == "backroom_door" else ""
-    return create_engine(
+    engine = create_engine(
         driver_url(database_url),
         pool_size=connections,
         max_overflow=0,
@@ -48,21 +49,27 @@ def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, co
             "keepalives_idle": 10,
         },
     )
+    event.listen(engine, "handle_error", _say_away)
+    return engine
 
 
 @contextmanager
 def told_when_away() -> Iterator[None]:
-    """Turn the driver's many ways to say that PostgreSQL is gone into one.
+    """Turn the pool's own way to say that PostgreSQL is gone into ours.
 
     Raises:
-        StoreAway: The connection broke, or there is none to be had.
+        StoreAway: No connection came free in time.
     """
     try:
         yield
     except PoolTimeout as error:
         raise StoreAway("no connection to PostgreSQL came free in time") from error
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if error.connection_invalidated or state.startswith(_AWAY) or (not state and "Operational" in type(error).__name__):
-            raise StoreAway("PostgreSQL does not answer") from error
-        raise
+
+
+def _say_away(context: ExceptionContext) -> None:
+    original = context.original_exception
+    state = getattr(original, "sqlstate", None) or ""
+    # A connection that could not be made, or broke under us, has no SQLSTATE at all.
+    broken = not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
+    if context.is_disconnect or broken or state.startswith(_AWAY):
+        raise StoreAway("PostgreSQL does not answer") from original

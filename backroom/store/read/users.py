@@ -38,6 +38,17 @@ class UserQuestions:
         query = select(*_COLUMNS).where(users.c.app_id == self._app, users.c.id.in_(ids))
         return [_user(row) for row in self._connection.execute(query)]
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that are users."""
+        query = select(users.c.id).where(users.c.app_id == self._app, users.c.id.in_(ids))
+        return set(self._connection.scalars(query))
+
+    def ids_like(self, user: str, *, limit: int = 1_000) -> list[str]:
+        """Ids that begin like this one, for somebody who mistyped it."""
+        start = users.c.id.startswith(user[:2], autoescape=True)
+        query = select(users.c.id).where(users.c.app_id == self._app, start).order_by(users.c.id).limit(limit)
+        return list(self._connection.scalars(query))
+
     def administrators(self) -> list[str]:
         """The ids of the users who hear about alerts."""
         query = select(users.c.id).where(users.c.app_id == self._app, users.c.administrator).order_by(users.c.id)

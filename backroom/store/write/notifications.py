@@ -75,7 +75,7 @@ class NotificationChanges:
             delivery: Its id.
             outcome: Columns of the table: `state`, and `provider_id`, `reason`, `code`, `due_at`, `locale`.
         """
-        self._settle(delivery, from_states=("sending", "waiting", "retrying"), **outcome)
+        self._settle(delivery, from_states=("sending", "waiting", "retrying", "unknown"), **outcome)
 
     def _settle(self, delivery: str, *, from_states: Sequence[str], state: str, **outcome: object) -> None:
         final = state not in {"waiting", "retrying"}

@@ -1,0 +1,127 @@
+"""The front door's composition root: opens what routes need, and hangs the routes by listing their folder."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import falcon
+import falcon.asgi
+import structlog
+
+import api_shim.routes
+from api_shim import problem
+from api_shim.caller import Callers, check_allowed
+from api_shim.door import Door, allowed
+from backroom import connect
+from backroom.logs import configure
+from backroom.queue.answers import AsyncAnswers
+from backroom.queue.hot import AsyncHot
+from backroom.queue.notes import AsyncNotes
+from backroom.queue.ops import Queues
+from backroom.queue.sender import AsyncSender
+from backroom.settings import Settings, settings
+from backroom.shelf import Shelves
+from backroom.store.view import View
+from backroom.words import Words
+
+log = structlog.get_logger()
+
+READERS = 8
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def build() -> falcon.asgi.App[Any, Any]:
+    """The ASGI application, from the environment's settings (`uvicorn --factory api_shim.app:build`)."""
+    configure(settings(), door="web")
+    return app(open_door(settings()))
+
+
+def open_door(settings: Settings) -> Door:
+    """Open what the routes work with. Connections are made when they are first needed."""
+    queue, prefix = connect.async_valkey(settings), settings.key_prefix
+    shelves = Shelves(settings.shelves)
+    threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+    view = View(connect.engine(settings, door="backroom_door", connections=READERS))
+
+    async def in_thread(function: Any, *args: object) -> Any:
+        return await door.in_thread(function, *args)
+
+    door = Door(
+        settings=settings,
+        sender=AsyncSender(queue, prefix=prefix, timeout=connect.queue_timeout(settings)),
+        notes=AsyncNotes(queue, prefix=prefix),
+        hot=AsyncHot(queue, prefix=prefix),
+        answers=AsyncAnswers(queue, prefix=prefix),
+        queues=Queues(connect.valkey(settings), prefix=prefix),
+        view=view,
+        threads=threads,
+        callers=Callers(view, in_thread, secret=connect.secret(settings)),
+        words=Words(shelves.templates),
+        shelves=shelves,
+    )
+    return door
+
+
+def app(door: Door) -> falcon.asgi.App[Any, Any]:
+    """Hang every route.
+
+    Raises:
+        LookupError: A route does not say who may use it.
+    """
+    built = falcon.asgi.App(middleware=[_Identity(door), _Lifespan(door)], cors_enable=False)
+    built.req_options.strip_url_path_trailing_slash = True
+    problem.install(built)
+    for template, resource in routes(door):
+        for method in _METHODS:
+            if hasattr(resource, f"on_{method.lower()}") and allowed(resource, method) is None:
+                raise LookupError(f"{method} {template} does not say who may use it: decorate it with @allow(...)")
+        built.add_route(template, resource)
+    return built
+
+
+def routes(door: Door) -> Iterator[tuple[str, object]]:
+    """Every route of the door: URI template and resource."""
+    for entry in sorted(pkgutil.iter_modules(api_shim.routes.__path__), key=lambda found: found.name):
+        module = importlib.import_module(f"{api_shim.routes.__name__}.{entry.name}")
+        yield from module.routes(door).items()
+
+
+class _Identity:
+    """Lets in who may come in, before the route runs."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def process_resource(self, req: Any, resp: Any, resource: object, _params: dict[str, Any]) -> None:
+        """Recognise the caller, unless the route is for everyone."""
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        kinds = allowed(resource, req.method)
+        if kinds:
+            # A write key may also stand in the body; those routes recognise their caller themselves.
+            if "track" in kinds and not req.get_header("Authorization"):
+                req.context.caller = None
+                return
+            caller = await self._door.callers.recognise(req)
+            check_allowed(caller, kinds)
+            req.context.caller = caller
+
+
+class _Lifespan:
+    """Closes what was opened, when the server stops."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def process_startup(self, _scope: Any, _event: Any) -> None:
+        """Say that the door is open."""
+        log.info("door.opened", port=self._door.settings.port)
+
+    async def process_shutdown(self, _scope: Any, _event: Any) -> None:
+        """Send what is buffered, then let go."""
+        await self._door.sender.close()
+        self._door.threads.shutdown(wait=False, cancel_futures=True)
+        log.info("door.closed")

@@ -1,0 +1,73 @@
+"""The inbox that a website shows its user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon.asgi
+import msgspec
+
+from api_shim.caller import Caller, utc_now
+from api_shim.door import Door, allow, is_uuid, moment, page_after, page_limit
+from api_shim.problem import not_found
+from backroom.store.rows import InboxItem
+from jobs.inbox_read import ReadInboxItem
+
+
+def routes(door: Door) -> dict[str, object]:
+    """URI templates and their resources."""
+    return {"/v1/users/{user}/inbox": Inbox(door), "/v1/users/{user}/inbox/{item}/read": ReadItem(door)}
+
+
+class Inbox:
+    """One user's inbox."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    @allow("app", "user")
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, user: str) -> None:
+        """The items, newest first, in pages; every page says how many are unread."""
+        caller: Caller = req.context.caller
+        caller.must_be(user)
+        before, limit = page_after(req), page_limit(req)
+        items, unread = await self._door.ask(
+            caller, lambda read: (read.inbox.page(user, before=before, limit=limit), read.inbox.unread(user))
+        )
+        resp.data = msgspec.json.encode(
+            {
+                "items": [_shown(item) for item in items],
+                "unread": unread,
+                "next": items[-1].id if len(items) == limit else None,
+            }
+        )
+
+
+class ReadItem:
+    """Whether one item has been read."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    @allow("app", "user")
+    async def on_put(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, user: str, item: str) -> None:
+        """Mark the item as read; again changes nothing."""
+        caller: Caller = req.context.caller
+        caller.must_be(user)
+        if not is_uuid(item) or not await self._door.ask(caller, lambda read: read.inbox.exists(user, item)):
+            raise not_found()
+        message = ReadInboxItem(app=caller.app, user=user, item=item, at=utc_now())
+        await self._door.hand_on(req, resp, message, location=f"/v1/users/{user}/inbox")
+
+
+def _shown(item: InboxItem) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "notification": item.notification_id,
+        "type": item.type,
+        "title": item.title,
+        "body": item.body,
+        "link": item.link or None,
+        "created_at": moment(item.created_at),
+        "read_at": moment(item.read_at),
+    }

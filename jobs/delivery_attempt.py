@@ -1,0 +1,145 @@
+"""Try one delivery: claim its row, write the letter, hand it to the carrier, record the outcome."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from backroom.domain.delivery import FINAL, Verdict, judge, may_repeat
+from backroom.domain.errors import Cancel, Misconfigured, Permanent, Rejected, Snooze, TemplateFailed, Unreachable
+from backroom.domain.job import AppMessage, job
+from backroom.domain.letter import Channel, Letter
+from backroom.domain.notification import NotificationType
+from backroom.store.rows import Delivery, Notification, User
+from backroom.tools import Tools
+
+log = structlog.get_logger()
+
+
+class AttemptDelivery(AppMessage, frozen=True, kw_only=True):
+    """Which delivery. The message's id is the delivery's."""
+
+    delivery: str
+
+
+@job("delivery.attempt", queue="deliveries", time_limit=timedelta(minutes=3))
+def attempt_delivery(message: AttemptDelivery, tools: Tools) -> None:
+    """Hand one letter to its carrier, once."""
+    delivery = tools.read.notifications.delivery(message.delivery)
+    if delivery is None:
+        raise Cancel("the delivery is not there any more")
+    if delivery.state in FINAL:
+        return
+    notification = tools.read.notifications.one(delivery.notification_id)
+    kind = tools.words.types.get(notification.type) if notification else None
+    channel = tools.channels.get(delivery.medium)
+    if notification is None or kind is None or channel is None:
+        _settle(delivery, Verdict(state="failed", reason="its type or carrier is not on the shelf"), tools)
+        raise Permanent(f"no type or no {delivery.medium} carrier for a delivery that was accepted")
+
+    if delivery.state == "sending":
+        # Whoever claimed it wrote no outcome: killed between the carrier's answer and the row, or before either.
+        if not may_repeat(after_crash=kind.after_crash, repeatable=channel.repeatable):
+            _settle(delivery, Verdict(state="unknown", reason="worker_lost"), tools)
+            return
+        tools.write.notifications.reclaim(delivery.id)
+
+    reader = tools.read.users.one(delivery.user_id)
+    to = _address(reader, channel)
+    if reader is None or not to:
+        _settle(delivery, Verdict(state="skipped", reason="no_contact"), tools)
+    elif tools.read.users.is_suppressed(medium=delivery.medium, address=to):
+        _settle(delivery, Verdict(state="refused", reason="suppressed"), tools)
+    else:
+        _send(delivery, _write(delivery, notification, reader, to, tools), kind, channel, tools)
+
+
+def _address(reader: User | None, channel: Channel) -> str:
+    if reader is None:
+        return ""
+    return reader.contacts.get(channel.contact, "") if channel.contact else reader.id
+
+
+def _write(delivery: Delivery, notification: Notification, reader: User, to: str, tools: Tools) -> Letter:
+    try:
+        rendered = tools.words.render(
+            notification.type,
+            delivery.medium,
+            locale=reader.locale,
+            time_zone=reader.time_zone,
+            data=notification.data,
+            user={"id": reader.id, "name": reader.name, "locale": reader.locale},
+            app={"id": tools.app},
+        )
+    except TemplateFailed as failure:
+        _settle(delivery, Verdict(state="failed", reason=str(failure)), tools)
+        raise
+    return Letter(
+        delivery=delivery.id,
+        app=tools.app,
+        user=reader.id,
+        type=notification.type,
+        to=to,
+        locale=rendered.locale,
+        parts=rendered.parts,
+        attempt=delivery.attempts + 1,
+    )
+
+
+def _send(delivery: Delivery, letter: Letter, kind: NotificationType, channel: Channel, tools: Tools) -> None:
+    claimed = tools.write.notifications.claim(delivery.id, carrier=channel.name, at=tools.now())
+    # Committed before the carrier hears of it: from here on a crash leaves a row that says so.
+    tools.commit()
+    if claimed is None:
+        return
+    try:
+        receipt = channel.send(letter)
+    except (Rejected, Unreachable, Misconfigured) as error:
+        verdict = judge(
+            error,
+            attempt=claimed.attempts,
+            after_crash=kind.after_crash,
+            repeatable=channel.repeatable,
+            chance=tools.chance(),
+        )
+        log.info("delivery.not_taken", delivery=delivery.id, medium=delivery.medium, state=verdict.state, code=verdict.code)
+        _settle(claimed, verdict, tools, address=letter.to)
+        if verdict.state == "retrying":
+            raise Snooze(verdict.after, verdict.reason) from error
+        return
+
+    def record() -> None:
+        if receipt.keep:
+            tools.write.inbox.add(
+                {
+                    "id": delivery.id,
+                    "user_id": delivery.user_id,
+                    "notification_id": delivery.notification_id,
+                    "type": letter.type,
+                    **receipt.keep,
+                }
+            )
+        tools.write.notifications.settle(
+            delivery.id,
+            state="delivered" if receipt.delivered else "sent",
+            provider_id=receipt.provider_id,
+            locale=letter.locale,
+        )
+
+    tools.insist(record)
+
+
+def _settle(delivery: Delivery, verdict: Verdict, tools: Tools, *, address: str = "") -> None:
+    def record() -> None:
+        tools.write.notifications.settle(
+            delivery.id,
+            state=verdict.state,
+            reason=verdict.reason,
+            code=verdict.code,
+            due_at=tools.now() + verdict.after if verdict.state == "retrying" else None,
+        )
+        if verdict.suppress and address:
+            tools.write.users.suppress(medium=delivery.medium, address=address, reason=verdict.reason)
+
+    tools.insist(record)

@@ -1,0 +1,80 @@
+"""Turn one notification into its deliveries: a row and a job for each reader and medium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from backroom.domain.errors import Invalid
+from backroom.domain.job import AppMessage, job
+from backroom.domain.notification import NotificationType, Planned, letters_for
+from backroom.store.rows import User
+from backroom.tools import Tools
+from jobs.delivery_attempt import AttemptDelivery
+
+
+class SendNotification(AppMessage, frozen=True, kw_only=True):
+    """What to tell, and to whom. The message's id is the notification's.
+
+    Attributes:
+        type: A folder on the templates shelf.
+        to: Ids of the readers in the application.
+        data: The payload, which fits the type's schema.
+        accepted_at: When the front door took it.
+        mediums: Only over these; empty for all that the type names.
+    """
+
+    type: str
+    to: list[str]
+    data: dict[str, Any]
+    accepted_at: datetime
+    mediums: list[str] = []
+
+
+@job("notification.send")
+def send_notification(message: SendNotification, tools: Tools) -> None:
+    """Write a delivery for each reader and medium, and hand each one on."""
+    notification = tools.words.types.get(message.type)
+    if notification is None:
+        raise Invalid("/type", f"there is no notification type {message.type!r}")
+    readers = {user.id: user for user in tools.read.users.many(message.to)}
+    tools.write.notifications.add(
+        {
+            "id": tools.message_id,
+            "type": message.type,
+            "data": message.data,
+            "to_users": message.to,
+            "accepted_at": message.accepted_at,
+        }
+    )
+    tools.write.notifications.add_deliveries(
+        [
+            {"id": tools.new_id(), "notification_id": tools.message_id, **row}
+            for user in dict.fromkeys(message.to)
+            for row in _rows(user, readers.get(user), notification, message.mediums, tools)
+        ]
+    )
+    # Not only those just added: an earlier run of this job may have been killed between its commit and its hand-on.
+    # A delivery's message has the delivery's id, so handing it on twice is handing it on once.
+    for delivery in tools.read.notifications.deliveries([tools.message_id]):
+        if delivery.state == "waiting":
+            tools.later(AttemptDelivery(app=message.app, delivery=delivery.id), id=delivery.id)
+
+
+def _rows(
+    user: str, reader: User | None, notification: NotificationType, mediums: Sequence[str], tools: Tools
+) -> Iterator[dict[str, Any]]:
+    carriers = {medium: channel.contact for medium, channel in tools.channels.items()}
+    for letter in letters_for(
+        notification, user=user, contacts=reader.contacts if reader else {}, carriers=carriers
+    ):
+        if mediums and letter.medium not in mediums:
+            continue
+        row = {"user_id": user, "medium": letter.medium}
+        if reader is None:
+            yield {**row, "state": "skipped", "reason": "unknown_user", "finished_at": tools.now()}
+        elif isinstance(letter, Planned):
+            yield {**row, "state": "waiting", "reason": "", "finished_at": None}
+        else:
+            yield {**row, "state": "skipped", "reason": letter.reason, "finished_at": tools.now()}

@@ -1,0 +1,106 @@
+"""Binds the jobs shelf to Dramatiq: a message comes in as JSON, a job gets its type and its tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import dramatiq
+import msgspec
+import structlog
+from dramatiq.middleware import CurrentMessage
+
+from backroom.domain.errors import EngineAway, Invalid, Outcome
+from backroom.domain.job import Job, Message
+from backroom.queue.decide import BatchFailed
+from backroom.shelf import Shelves
+from backroom.tools import House, Tools
+
+log = structlog.get_logger()
+
+
+def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
+    """Declare an actor for every job on the shelf."""
+    for job in shelves.jobs.values():
+        function = _batch(job, house) if job.batch else _single(job, house)
+        options: dict[str, Any] = {
+            "attempts": job.attempts,
+            "backoff": job.backoff,
+            "time_limit": round(job.time_limit.total_seconds() * 1000),
+        }
+        if job.batch:
+            options |= {"batch": job.batch, "linger_ms": round(job.linger.total_seconds() * 1000), "ordered": job.ordered}
+        dramatiq.actor(function, actor_name=job.name, queue_name=job.queue, broker=broker, **options)
+
+
+def _single(job: Job, house: House) -> Callable[..., None]:
+    def run(*, message: dict[str, Any]) -> None:
+        envelope = CurrentMessage.get_current_message()
+        if envelope is None:
+            raise LookupError("the CurrentMessage middleware is missing")
+        _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+
+    return run
+
+
+def _batch(job: Job, house: House) -> Callable[..., None]:
+    def run(envelopes: Sequence[dramatiq.Message[Any]]) -> None:
+        failed: dict[str, BaseException] = {}
+        # Rows belong to one application, and so does a transaction. Sorting is stable: each one's order stays.
+        for app, group in groupby(sorted(envelopes, key=_envelope_app), key=_envelope_app):
+            _try(list(group), app, failed)
+        if failed:
+            raise BatchFailed(failed)
+
+    def _try(envelopes: list[dramatiq.Message[Any]], app: str, failed: dict[str, BaseException]) -> None:
+        def work(tools: Tools) -> None:
+            job.function([_typed(job, envelope.kwargs["message"]) for envelope in envelopes], tools)
+
+        try:
+            _work(job, house, work, envelopes, app)
+        except (EngineAway, Outcome) as error:
+            failed.update(dict.fromkeys((envelope.message_id for envelope in envelopes), error))
+        except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
+            if len(envelopes) == 1:
+                failed[envelopes[0].message_id] = error
+                return
+            log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
+            middle = len(envelopes) // 2
+            _try(envelopes[:middle], app, failed)
+            _try(envelopes[middle:], app, failed)
+
+    return run
+
+
+def _work(
+    job: Job, house: House, work: Callable[[Tools], None], envelopes: Sequence[dramatiq.Message[Any]], app: str
+) -> None:
+    tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=frozenset(_awaited(envelopes)))
+    with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id):
+        try:
+            work(tools)
+            tools.commit()
+        finally:
+            tools.close()
+
+
+def _awaited(envelopes: Iterable[dramatiq.Message[Any]]) -> Iterable[str]:
+    return (envelope.message_id for envelope in envelopes if envelope.options.get("answer"))
+
+
+def _typed(job: Job, message: object) -> Message:
+    try:
+        return msgspec.convert(message, job.message, strict=False)
+    except msgspec.ValidationError as error:
+        raise Invalid("/message", f"does not fit {job.message.__name__}: {error}") from error
+
+
+def _app(message: object) -> str:
+    app = message.get("app", "") if isinstance(message, dict) else ""
+    return app if isinstance(app, str) else ""
+
+
+def _envelope_app(envelope: dramatiq.Message[Any]) -> str:
+    return _app(envelope.kwargs.get("message"))
+

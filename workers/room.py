@@ -1,0 +1,105 @@
+"""The engine room's composition root: real connections in, a broker with bound jobs out."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dramatiq
+import msgspec
+import uuid_utils
+from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications, TimeLimit
+
+from backroom import connect
+from backroom.logs import configure
+from backroom.queue.answers import Answers
+from backroom.queue.broker import ValkeyBroker
+from backroom.queue.decide import Decide
+from backroom.queue.sender import Sender
+from backroom.queue.wire import Once, Post
+from backroom.settings import Settings, settings
+from backroom.shelf import Shelves, carriers
+from backroom.store.unit import Store
+from backroom.tools import HandOn, House
+from backroom.words import Words
+from workers.bind import bind
+
+# A thread that waits for a carrier holds no connection, so a few more than the threads are plenty.
+SPARE_CONNECTIONS = 2
+
+
+def open_room() -> dramatiq.Broker:
+    """Configure this process and build its broker."""
+    configure(settings(), door="worker")
+    return build(settings())
+
+
+def build(settings: Settings) -> dramatiq.Broker:
+    """A broker with every job on the shelf bound to it."""
+    shelves = Shelves(settings.shelves)
+    stopping = threading.Event()
+    client = connect.valkey(settings)
+    broker = ValkeyBroker(
+        client,
+        prefix=settings.key_prefix,
+        lease=settings.lease,
+        middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), CurrentMessage(), Stopping(stopping), Decide()],
+    )
+    store = Store(
+        connect.engine(settings, door="backroom_worker", connections=settings.worker_threads + SPARE_CONNECTIONS)
+    )
+    sender = Sender(client, prefix=settings.key_prefix)
+    answers = Answers(client, prefix=settings.key_prefix)
+
+    def hand_on(later: Sequence[HandOn]) -> None:
+        sender.send([_post(shelves, one) for one in later])
+
+    def answer(message: str, outcome: Mapping[str, Any]) -> None:
+        answers.give(message, msgspec.json.encode(outcome))
+
+    def pause(wait: timedelta) -> None:
+        stopping.wait(wait.total_seconds())
+
+    house = House(
+        now=lambda: datetime.now(UTC),
+        new_id=lambda: str(uuid_utils.uuid7()),
+        chance=random.random,
+        unit=store.unit,
+        apps=store.apps,
+        house_app=store.house,
+        hand_on=hand_on,
+        answer=answer,
+        channels=carriers(
+            shelves,
+            simulator_url=settings.simulator_url,
+            simulator_smtp_port=settings.simulator_smtp_port,
+            order=settings.carriers,
+        ),
+        words=Words(shelves.templates),
+        rules=shelves.rules,
+        sight=Sighting,
+        stopping=stopping.is_set,
+        pause=pause,
+    )
+    bind(broker, shelves, house)
+    return broker
+
+
+class Stopping(Middleware):
+    """Tells long jobs that this process has been asked to stop."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def before_worker_shutdown(self, _broker: dramatiq.Broker, _worker: dramatiq.Worker) -> None:
+        """The first step of a graceful stop."""
+        self._stopping.set()
+
+
+def _post(shelves: Shelves, later: HandOn) -> Post:
+    job = shelves.job_for(type(later.message))
+    once = Once(key=later.id, window=later.once) if later.once else None
+    return Post(job=job.name, queue=job.queue, message=later.message, id=later.id, delay=later.delay, once=once)
