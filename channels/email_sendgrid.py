@@ -1,0 +1,160 @@
+"""Email through SendGrid."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import re
+import urllib.error
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from backroom.domain.errors import Misconfigured, Rejected, Unreachable
+from backroom.domain.letter import Letter, Receipt
+from backroom.domain.retry_after import asked_wait
+
+if TYPE_CHECKING:
+    from sendgrid import SendGridAPIClient
+
+
+class Conf(BaseModel):
+    """A SendGrid account."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api_key: SecretStr = Field(description="An API key with the permission Mail Send.")
+    sender: str = Field(description="Who the mail is from, verified at SendGrid: Shop <shop@example.com>.")
+    reply_to: str = Field(default="", description="Where answers go, if not to the sender.")
+    host: str = Field(
+        default="https://api.sendgrid.com",
+        pattern="^https?://",
+        description="https://api.eu.sendgrid.com for an EU account.",
+    )
+    timeout_seconds: float = Field(default=15, gt=0, le=120, description="How long SendGrid may take to answer.")
+
+    @field_validator("sender")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
+            raise ValueError("is no address such as Shop <shop@example.com>")
+        return value
+
+    @classmethod
+    def simulated(cls, *, url: str, smtp_port: int) -> Self:  # noqa: ARG003 - every carrier is asked alike
+        """Settings that send every mail to the simulator."""
+        return cls(api_key=SecretStr("SG.simulated"), sender="Backroom <backroom@example.com>", host=url.rstrip("/"))
+
+
+BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED = 400, 401, 403, 404, 405
+TOO_LARGE, TOO_MANY, SERVER_ERROR, GATEWAY_TIMEOUT = 413, 429, 500, 504
+
+_ADDRESS_FIELD = re.compile(r"personalizations\.\d+\.to\b")
+_SENDER_FIELD = re.compile(r"(from|reply_to)\b")
+
+
+class EmailSendgrid:
+    """Hands a mail to SendGrid's `v3/mail/send`."""
+
+    name: ClassVar[str] = "email_sendgrid"
+    medium: ClassVar[str] = "email"
+    contact: ClassVar[str] = "email"
+    repeatable: ClassVar[bool] = False
+
+    def __init__(self, conf: Conf) -> None:
+        self.conf = conf
+
+    def send(self, letter: Letter) -> Receipt:
+        """Hand the mail over.
+
+        Raises:
+            Rejected: SendGrid will never take this mail; the address is dead where the answer points at it.
+            Unreachable: 429 (after the time it names), 5xx, no connection, or a silence: then the mail may be out.
+            Misconfigured: The key, its permissions or the sender is not in order.
+        """
+        from python_http_client.exceptions import HTTPError  # noqa: PLC0415 - the SDK loads where it is used
+
+        try:
+            answer = self._client.client.mail.send.post(request_body=self._mail(letter))
+        except HTTPError as error:
+            # Not chained: SendGrid's own text often repeats the address.
+            raise _refusal(error.status_code, error.body, dict((error.headers or {}).items())) from None
+        except urllib.error.URLError as error:
+            # Only what fails before the whole request was written arrives in this wrapping.
+            raise Unreachable("no connection to SendGrid") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable("SendGrid fell silent after it got the mail", maybe_sent=True) from error
+        # 200 is the answer of an account in sandbox mode.
+        return Receipt(provider_id=answer.headers.get("X-Message-Id") or letter.delivery)
+
+    @cached_property
+    def _client(self) -> SendGridAPIClient:
+        from sendgrid import SendGridAPIClient  # noqa: PLC0415 - 29 MiB that only a worker with this carrier needs
+
+        # At its debug level the SDK logs whole mails, and the key.
+        logging.getLogger("python_http_client").setLevel(logging.WARNING)
+        client = SendGridAPIClient(self.conf.api_key.get_secret_value(), host=self.conf.host)
+        # The SDK's own default is to wait for ever.
+        client.client.timeout = self.conf.timeout_seconds
+        return client
+
+    def _mail(self, letter: Letter) -> dict[str, Any]:
+        name, address = parseaddr(self.conf.sender)
+        mail: dict[str, Any] = {
+            "personalizations": [
+                {
+                    "to": [{"email": letter.to}],
+                    # Comes back in every event. Nothing of the reader's may stand here.
+                    "custom_args": {"delivery_id": letter.delivery, "attempt": str(letter.attempt)},
+                }
+            ],
+            "from": {"email": address, "name": name} if name else {"email": address},
+            "subject": letter.parts["subject"],
+            "content": [
+                {"type": "text/plain", "value": letter.parts["text"]},
+                {"type": "text/html", "value": letter.parts["html"]},
+            ],
+            "headers": {"Auto-Submitted": "auto-generated", "X-Backroom-Delivery": letter.delivery},
+            # A code or a sign-in link must never go through somebody else's redirect.
+            "tracking_settings": {
+                "click_tracking": {"enable": False, "enable_text": False},
+                "open_tracking": {"enable": False},
+                "subscription_tracking": {"enable": False},
+            },
+        }
+        if self.conf.reply_to:
+            mail["reply_to"] = {"email": self.conf.reply_to}
+        return mail
+
+
+def _refusal(status: int, body: bytes, headers: dict[str, str]) -> Rejected | Unreachable | Misconfigured:
+    code = str(status)
+    if status == TOO_MANY:
+        return Unreachable("SendGrid asks us to slow down", code=code, after=asked_wait(headers, now=datetime.now(UTC)))
+    if status >= SERVER_ERROR:
+        return Unreachable("SendGrid is in trouble", code=code, maybe_sent=status == GATEWAY_TIMEOUT)
+    fields = _fields(body)
+    if status in {UNAUTHORIZED, FORBIDDEN}:
+        return Misconfigured("SendGrid does not take our key, or not with this sender", code=code)
+    if status in {NOT_FOUND, NOT_ALLOWED}:
+        return Misconfigured("there is no SendGrid at this host", code=code)
+    if any(map(_SENDER_FIELD.match, fields)):
+        return Misconfigured("SendGrid does not take our sender", code=code)
+    if status == TOO_LARGE:
+        return Rejected("the mail is too large for SendGrid", code=code)
+    if any(map(_ADDRESS_FIELD.match, fields)):
+        return Rejected("SendGrid says that this is no mail address", code=code, suppress=True)
+    return Rejected(f"SendGrid refuses this mail with HTTP {code}", code=code)
+
+
+def _fields(body: bytes) -> list[str]:
+    # Which fields SendGrid complains of; its sentences are left alone.
+    try:
+        errors = json.loads(body)["errors"]
+        return [str(error.get("field") or "") for error in errors]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
