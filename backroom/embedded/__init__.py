@@ -88,6 +88,12 @@ class Engines:
             self.stop()
             raise
 
+    def find(self) -> None:
+        """Set `valkey` and `postgres` to those that run now; starts, adopts and stops nothing."""
+        for server in (ValkeyServer(self.home, fast=False, tether=True), PostgresServer(self.home, fast=False, tether=True)):
+            if pid := server.find():
+                self._set(server, pid)
+
     def ended(self) -> list[str]:
         """The names of engines that have ended unasked."""
         return [name for name, server in self._servers.items() if server.ended]
@@ -110,7 +116,10 @@ class Engines:
     def _start(self, server: Server) -> Engine:
         self._servers[server.name] = server
         server.start()
-        engine = Engine(server.name, server.url(server.note), server.pid, server.log)
+        return self._set(server, server.pid)
+
+    def _set(self, server: Server, pid: int) -> Engine:
+        engine = Engine(server.name, server.url(server.note), pid, server.log)
         if server.name == ValkeyServer.name:
             self.valkey = engine
         else:

@@ -98,6 +98,11 @@ class Server(ABC):
         """Whether it ran for us and does not any more."""
         return self._process is not None and not _runs(self._process)
 
+    def find(self) -> int:
+        """The process id of this home's engine if it runs and answers, else 0."""
+        found = self._running()
+        return found.pid if found is not None and self.answers(self.note) else 0
+
     def start(self) -> None:
         """Find it running or start it, and return when it answers.
 
