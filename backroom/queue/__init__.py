@@ -1,0 +1,1 @@
+"""The queue on Valkey: how a message is put in, taken out, and settled once."""

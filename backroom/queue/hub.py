@@ -1,0 +1,438 @@
+"""The one place of a process where messages come in: one blocking wait for all its queues, one lease for all it holds."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
+from queue import Empty, SimpleQueue
+from threading import Condition, Event, Thread
+from typing import Any, Literal
+
+import redis
+import structlog
+from dramatiq import Message
+
+from backroom.domain.errors import Invalid
+from backroom.queue.decisions import Again, Dead, Decision, Done, Release
+from backroom.queue.delivery import Delivery, Held, Lane, order
+from backroom.queue.open import Script, base
+from backroom.queue.settler import Settlement, Settler
+from backroom.queue.wire import decode, milliseconds
+
+LONGEST_WAIT = 1.0
+LONGEST_RECONNECT = 1.0
+LONGEST_ENGINE_PAUSE = 5.0
+FLUSH = timedelta(seconds=5)
+PARK = timedelta(seconds=30)
+LONGEST_PARKED = timedelta(hours=24)
+HEADER = 6
+FIELDS = 6
+
+Kind = Literal["one", "batch", "unknown"]
+
+log = structlog.get_logger()
+
+
+class Hub:
+    """Fetches for every queue that is consumed in this process, hands out, and keeps the leases.
+
+    Args:
+        client: Its connections; they must not repeat commands by themselves.
+        prefix: What every key starts with.
+        lease: How long the others wait for a sign of life.
+        worker: A name that no other worker has ever had.
+        lane: How a queue's messages travel.
+        kind: Whether a job takes one message or a batch here, or is unknown.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        prefix: str,
+        lease: timedelta,
+        worker: str,
+        lane: Callable[[str], Lane],
+        kind: Callable[[str], Kind],
+    ) -> None:
+        self.worker = worker
+        self._client = client
+        self._base = base(prefix)
+        self._lease = lease
+        self._lane = lane
+        self._kind = kind
+        self._fetch, self._adopt, self._beat, self._leave = (
+            Script(client, name, prefix=prefix) for name in ("fetch", "adopt", "beat", "leave")
+        )
+        self._settler = Settler(Script(client, "settle", prefix=prefix), worker=worker, settled=self._settled)
+        socket_timeout = client.get_connection_kwargs().get("socket_timeout") or 2 * LONGEST_WAIT
+        self._longest_wait = min(LONGEST_WAIT, socket_timeout / 2)
+
+        # Guards everything below, and is notified whenever there may be room for more.
+        self._room = Condition()
+        self._queues: dict[str, SimpleQueue[Delivery]] = {}
+        self._capacity = 0
+        self._in_flight = 0
+        self._held: dict[str, int] = {}
+        self._settled_meanwhile: set[int] | None = None
+        self._engine_pause = 0.0
+        self._paused_until = 0.0
+        self._stopping = Event()
+        self._gone = Event()
+        # A message may be among what we hold without our knowing, until we have asked.
+        self._strayed = False
+        self._contact_since = self._last_contact = time.monotonic()
+        self._threads = [
+            Thread(target=self._run_fetch, name="backroom-fetch", daemon=True),
+            Thread(target=self._run_beat, name="backroom-beat", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._settler.start()
+        for thread in self._threads:
+            thread.start()
+
+    def consume(self, queue: str, *, prefetch: int) -> None:
+        """Begin to fetch for a queue."""
+        with self._room:
+            self._queues[queue] = SimpleQueue()
+            self._capacity = max(self._capacity, prefetch)
+            self._room.notify_all()
+        self._interrupt_wait()
+
+    def next(self, queue: str, *, timeout: float) -> Delivery | None:
+        """The next delivery of a queue, waiting at most so many seconds."""
+        deliveries = self._queues.get(queue)
+        if deliveries is None:
+            return None
+        try:
+            return deliveries.get(timeout=min(timeout, 0.05) if self._stopping.is_set() else timeout)
+        except Empty:
+            return None
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether a delivery is still ours to begin, as far as we can know."""
+        if time.monotonic() - self._last_contact > self._lease.total_seconds():
+            return False
+        return all(self._held.get(held.message.message_id) == held.token for held in delivery.held)
+
+    def settle(self, delivery: Delivery) -> None:
+        """Have what was decided about a delivery carried out."""
+        decision = delivery.otherwise
+        with self._room:
+            if isinstance(decision, Release) and decision.engine_away:
+                self._pause()
+            elif decision is None or isinstance(decision, Done):
+                self._engine_pause = 0.0
+        self._settler.add(Settlement(orders=delivery.orders(), delivery=delivery))
+
+    def hand_back(self, deliveries: Iterable[Delivery] = ()) -> None:
+        """Fetch no more, and return at once what nobody has begun."""
+        self._stop_fetching()
+        waiting = [*deliveries, *(found for queue in list(self._queues.values()) for found in _drain(queue))]
+        for delivery in waiting:
+            delivery.decide(Release())
+            self.settle(delivery)
+
+    def drop(self, queue: str) -> bool:
+        """Stop to consume a queue; say whether it was the last."""
+        with self._room:
+            deliveries = self._queues.pop(queue, None)
+            left = len(self._queues)
+        for delivery in _drain(deliveries) if deliveries else ():
+            delivery.decide(Release())
+            self.settle(delivery)
+        return left == 0
+
+    def close(self, *, within: timedelta = FLUSH) -> None:
+        """Hand back, wait until what runs is settled, and leave. What still runs after the wait keeps its lease."""
+        self.hand_back()
+        with self._room:
+            empty = self._room.wait_for(lambda: not self._in_flight, within.total_seconds())
+        if empty:
+            self._go()
+        else:
+            Thread(target=self._go_when_empty, name="backroom-leave", daemon=True).start()
+
+    def abandon(self) -> None:
+        """Leave now, whatever still runs: the process is about to end."""
+        self._stop_fetching()
+        self._go()
+
+    # -- leaving
+
+    def _stop_fetching(self) -> None:
+        with self._room:
+            self._stopping.set()
+            self._room.notify_all()
+        self._interrupt_wait()
+        self._threads[0].join(self._longest_wait)
+
+    def _go_when_empty(self) -> None:
+        with self._room:
+            self._room.wait_for(lambda: not self._in_flight)
+        self._go()
+
+    def _go(self) -> None:
+        if self._gone.is_set():
+            return
+        self._gone.set()
+        self._settler.close(within=FLUSH)
+        try:
+            back = self._leave(self.worker)
+        except (redis.RedisError, OSError) as error:
+            log.warning("worker.left_unheard", worker=self.worker, error=type(error).__name__)
+        else:
+            log.info("worker.left", worker=self.worker, handed_back=back)
+
+    def _interrupt_wait(self) -> None:
+        key = self._own_wake_key()
+        try:
+            with self._client.pipeline(transaction=True) as steps:
+                steps.rpush(key, "1")
+                steps.pexpire(key, 2000)
+                steps.execute()
+        except (redis.RedisError, OSError):
+            # Nobody is waiting where nobody answers.
+            return
+
+    def _own_wake_key(self) -> str:
+        return f"{self._base}wake!{self.worker}"
+
+    # -- the lease
+
+    def _run_beat(self) -> None:
+        every = self._lease.total_seconds() / 3
+        wait = every
+        while not self._gone.wait(wait):
+            try:
+                was_gone = self._beat(self.worker, milliseconds(self._lease))
+            except (redis.RedisError, OSError) as error:
+                if wait == every:
+                    log.warning("beat.missed", worker=self.worker, error=type(error).__name__)
+                self._lost_contact()
+                wait = min(every, LONGEST_RECONNECT / 2)
+            else:
+                wait = every
+                self._last_contact = time.monotonic()
+                if was_gone:
+                    # Others thought us dead and took what we hold.
+                    self._strayed = True
+
+    def _lost_contact(self) -> None:
+        self._contact_since = float("inf")
+        self._strayed = True
+
+    def _heard(self) -> None:
+        self._last_contact = now = time.monotonic()
+        self._contact_since = min(self._contact_since, now)
+
+    def _may_reap(self) -> bool:
+        # After an outage everybody's lease may have ended: let the others come back before they are declared dead.
+        return time.monotonic() - self._contact_since > min(self._lease.total_seconds() / 3, 2.0)
+
+    # -- fetching
+
+    def _run_fetch(self) -> None:
+        wait, reconnect, turn = 0.0, 0.05, 0
+        while not self._stopping.is_set():
+            if not self._free_room(block=True):
+                continue
+            try:
+                if self._strayed:
+                    self._adopt_strays()
+                if wait > 0:
+                    self._wait_for_messages(wait)
+                free = self._free_room(block=False)
+                if not free:
+                    continue
+                turn += 1
+                wait = self._fetch_once(free, turn)
+                reconnect = 0.05
+            except (redis.RedisError, OSError) as error:
+                if reconnect == 0.05:  # noqa: PLR2004 - the first of a row
+                    log.warning("queue.away", worker=self.worker, error=type(error).__name__)
+                self._lost_contact()
+                self._stopping.wait(reconnect)
+                reconnect = min(reconnect * 2, LONGEST_RECONNECT)
+
+    def _free_room(self, *, block: bool) -> int:
+        """How many deliveries may be fetched. In small steps it would not be worth a call, so wait for some."""
+        with self._room:
+            while not self._stopping.is_set():
+                pause = self._paused_until - time.monotonic()
+                free = self._capacity - self._in_flight
+                if self._queues and pause <= 0 and free >= max(1, self._capacity // 4):
+                    # While an engine is away, one message is enough to see whether it is back.
+                    return 1 if self._engine_pause else free
+                if not block:
+                    return 0
+                self._room.wait(pause if pause > 0 else None)
+        return 0
+
+    def _pause(self) -> None:
+        now = time.monotonic()
+        if now >= self._paused_until:
+            self._engine_pause = min(max(1.0, self._engine_pause * 2), LONGEST_ENGINE_PAUSE)
+            self._paused_until = now + self._engine_pause
+            log.warning("fetch.paused", worker=self.worker, seconds=self._engine_pause)
+
+    def _wait_for_messages(self, seconds: float) -> None:
+        keys = [self._own_wake_key(), *(f"{self._base}wake:{queue}" for queue in list(self._queues))]
+        self._client.blpop(keys, timeout=min(seconds, self._longest_wait))
+
+    def _fetch_once(self, free: int, turn: int) -> float:
+        queues = list(self._queues)
+        # Who is asked first changes, so that no queue is always served last.
+        turn %= max(1, len(queues))
+        lanes: list[str | int] = []
+        for queue in queues[turn:] + queues[:turn]:
+            lane = self._lane(queue)
+            lanes += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
+        reply = self._fetch(
+            self.worker, milliseconds(self._lease), free, int(self._may_reap()), len(queues), *lanes
+        )
+        self._heard()
+        due, more, dead, back, poison, was_gone = reply[:HEADER]
+        if dead:
+            log.warning("worker.dead", by=self.worker, workers=dead, messages_back=back, poison=poison)
+        if was_gone and self._held:
+            self._strayed = True
+        self._hand_out(_rows(reply[HEADER:]))
+        if more:
+            return 0.0
+        return self._longest_wait if due < 0 else max(0.001, due / 1000)
+
+    def _adopt_strays(self) -> None:
+        with self._room:
+            self._settled_meanwhile = set()
+        reply = self._adopt(self.worker)
+        rows = []
+        for at in range(0, len(reply), 3):
+            token, queue, nth = bytes(reply[at + 1]).split(b"|")
+            rows.append((queue.decode(), 0, bytes(reply[at]).decode(), int(token), int(nth), bytes(reply[at + 2])))
+        with self._room:
+            there = {row[2]: row[3] for row in rows}
+            # What we hold and the engine does not know of has been given to somebody else.
+            self._held = {id: token for id, token in self._held.items() if there.get(id) == token}
+            rows = [row for row in rows if self._held.get(row[2]) != row[3] and row[3] not in self._settled_meanwhile]
+            self._settled_meanwhile = None
+        self._strayed = False
+        self._heard()
+        if rows:
+            log.info("worker.adopted", worker=self.worker, messages=len(rows))
+            self._hand_out(_in_deliveries(sorted(rows, key=lambda row: row[3]), self._lane))
+
+    def _hand_out(self, rows: Sequence[_Row]) -> None:
+        for (queue, _), group in groupby(rows, key=lambda row: row[:2]):
+            lane = self._lane(queue)
+            by_kind: dict[tuple[Kind, str], list[Held]] = defaultdict(list)
+            for row in group:
+                held = self._open(row, lane)
+                if held is not None:
+                    by_kind[self._kind(held.message.actor_name), held.message.actor_name].append(held)
+            for (kind, job), helds in by_kind.items():
+                if kind == "batch":
+                    self._deliver(queue, Delivery(tuple(helds), hub=self, lane=lane, batch=True))
+                elif kind == "one":
+                    for held in helds:
+                        self._deliver(queue, Delivery((held,), hub=self, lane=lane, batch=False))
+                else:
+                    log.warning("job.unknown", job=job, queue=queue, count=len(helds))
+                    for held in helds:
+                        self._settle_unseen(held, _parked(held.message), lane)
+
+    def _open(self, row: _Row, lane: Lane) -> Held | None:
+        queue, _, id, token, nth, body = row  # noqa: A001 - the word of the trade
+        try:
+            envelope = decode(body, id=id)
+        except Invalid as error:
+            log.warning("message.undecodable", id=id, queue=queue)
+            with self._room:
+                self._in_flight += 1
+                self._held[id] = token
+            self._settler.add(Settlement(orders=[("dead", id, token, 0, b"", str(error)[:500])]))
+            return None
+        message: Message[Any] = Message(
+            queue_name=queue,
+            actor_name=envelope.actor_name,
+            args=tuple(envelope.args),
+            kwargs=envelope.kwargs,
+            options=envelope.options,
+            message_id=id,
+            message_timestamp=envelope.message_timestamp,
+        )
+        return Held(message=message, token=token, nth=nth)
+
+    def _deliver(self, queue: str, delivery: Delivery) -> None:
+        with self._room:
+            self._in_flight += 1
+            for held in delivery.held:
+                self._held[held.message.message_id] = held.token
+            deliveries = self._queues.get(queue)
+        if deliveries is None or self._stopping.is_set():
+            delivery.decide(Release())
+            self.settle(delivery)
+        else:
+            deliveries.put(delivery)
+
+    def _settle_unseen(self, held: Held, decision: Decision, lane: Lane) -> None:
+        with self._room:
+            self._in_flight += 1
+            self._held[held.message.message_id] = held.token
+        self._settler.add(Settlement(orders=[order(held, decision, lane=lane)]))
+
+    def _settled(self, settlements: list[Settlement]) -> None:
+        with self._room:
+            self._in_flight -= len(settlements)
+            for settlement in settlements:
+                for _, id, token, *_ in settlement.orders:  # noqa: A001 - the word of the trade
+                    if self._held.get(id) == token:
+                        del self._held[id]
+                    if self._settled_meanwhile is not None:
+                        self._settled_meanwhile.add(token)
+            self._room.notify_all()
+
+
+# queue, number of the delivery, id, token, how often delivered, body
+_Row = tuple[str, int, str, int, int, bytes]
+
+
+def _rows(values: Sequence[Any]) -> list[_Row]:
+    return [
+        (values[at].decode(), values[at + 1], values[at + 2].decode(), values[at + 3], values[at + 4], values[at + 5])
+        for at in range(0, len(values), FIELDS)
+    ]
+
+
+def _in_deliveries(rows: Iterable[_Row], lane: Callable[[str], Lane]) -> list[_Row]:
+    """Number adopted rows: a batch queue's go together, as far as they fit into batches."""
+    by_queue: dict[str, list[_Row]] = defaultdict(list)
+    for row in rows:
+        by_queue[row[0]].append(row)
+    return [
+        (queue, at // max(1, lane(queue).batch), *row[2:])
+        for queue, found in by_queue.items()
+        for at, row in enumerate(found)
+    ]
+
+
+def _parked(message: Message[Any]) -> Decision:
+    """A job that nobody knows here may be known after the deploy that is under way."""
+    now = time.time_ns() // 1_000_000
+    since = message.options.setdefault("parked", now)
+    if now - since > milliseconds(LONGEST_PARKED):
+        return Dead(reason=f"no job named {message.actor_name!r} for {LONGEST_PARKED}")
+    return Again(after=PARK, counted=False)
+
+
+def _drain(queue: SimpleQueue[Delivery]) -> Iterator[Delivery]:
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return

@@ -1,0 +1,6 @@
+-- Renew a worker's lease by the server's clock.
+--
+-- ARGV   worker, lease ms
+-- Reply  1 if it had no lease before: others may have taken what it holds
+
+return redis.call('ZADD', WORKERS, clock + tonumber(ARGV[2]), ARGV[1])

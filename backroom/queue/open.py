@@ -1,0 +1,101 @@
+"""Open clients to Valkey that never repeat a command by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from backroom.domain.errors import QueueAway
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TIMEOUT = timedelta(seconds=5)
+CHECK_IDLE = timedelta(seconds=30)
+MOST_CONNECTIONS = 64
+
+# What a broken idle connection looks like; a time-out is no such thing, for the command may still be running.
+BROKEN = (redis.ConnectionError, ConnectionError)
+
+
+def open_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.Redis:
+    """A client for threads. A command that fails is not repeated: who knows that it may be, does it."""
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), max_connections=most, **_limits(timeout))
+
+
+def open_async_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.asyncio.Redis:
+    """A client for an event loop; otherwise like `open_client`."""
+    return redis.asyncio.Redis.from_url(
+        url, retry=AsyncRetry(NoBackoff(), 0), max_connections=most, **_limits(timeout)
+    )
+
+
+def without_retries(client: redis.Redis) -> redis.Redis:
+    """The same client, which from now on never repeats a command by itself.
+
+    A fetch that is repeated behind our back would leave the first reply's messages with nobody.
+    """
+    client.set_retry(Retry(NoBackoff(), 0))
+    return client
+
+
+@contextmanager
+def queue_away() -> Iterator[None]:
+    """Translate every error of the engine into `QueueAway`."""
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise QueueAway(f"{type(error).__name__}: {error}") from error
+
+
+class Script:
+    """A Lua script of ours, run by its digest and loaded when the engine does not know it."""
+
+    def __init__(self, client: redis.Redis, name: str, *, prefix: str) -> None:
+        self._script = client.register_script(source(name))
+        self._keys = [base(prefix)]
+
+    def __call__(self, *args: str | bytes | float) -> Any:  # noqa: ANN401 - replies differ by script
+        return self._script(keys=self._keys, args=args)
+
+
+class AsyncScript:
+    """The same for an event loop."""
+
+    def __init__(self, client: redis.asyncio.Redis, name: str, *, prefix: str) -> None:
+        self._script = cast("Callable[..., Awaitable[Any]]", client.register_script(source(name)))
+        self._keys = [base(prefix)]
+
+    async def __call__(self, *args: str | bytes | float) -> Any:  # noqa: ANN401 - replies differ by script
+        return await self._script(keys=self._keys, args=args)
+
+
+@cache
+def source(name: str) -> str:
+    """A script with the common chunk before it."""
+    folder = files("backroom.queue") / "lua"
+    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+
+
+def base(prefix: str) -> str:
+    """What every key of one Backroom starts with; the braces keep them in one slot of a cluster."""
+    return f"{{{prefix}}}:"
+
+
+def _limits(timeout: timedelta) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout.total_seconds(),
+        "socket_connect_timeout": timeout.total_seconds(),
+        "socket_keepalive": True,
+        "health_check_interval": CHECK_IDLE.total_seconds(),
+    }

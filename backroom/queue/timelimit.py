@@ -1,0 +1,39 @@
+"""Dramatiq's time limit, without its race: a limit that strikes just after the job ended would end the thread, too."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from time import monotonic
+
+from dramatiq.middleware import TimeLimit, TimeLimitExceeded, raise_thread_exception
+
+
+class SafeTimeLimit(TimeLimit):
+    """A `TimeLimit` whose interruption reaches the job that was too long, or nobody."""
+
+    def __init__(self, *, time_limit: float = 600_000, interval: int = 1_000) -> None:
+        super().__init__(time_limit=time_limit, interval=interval)
+        self.manager = _Manager(interval, logger=self.logger)
+
+
+# The stock manager's class is private; its instance is not.
+class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that is found at run time
+    def _handle_deadlines(self) -> None:
+        now = monotonic()
+        # The lock is held while the exception is raised, so that a job which ends now is either before or after it.
+        with self.mu:
+            for thread, deadline in self.deadlines.items():
+                if deadline and now >= deadline:
+                    self.logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread)
+                    self.deadlines[thread] = None
+                    raise_thread_exception(thread, TimeLimitExceeded)  # type: ignore[no-untyped-call]
+
+    def remove_timeout(self, thread_id: int) -> None:
+        try:
+            with self.mu:
+                self.deadlines[thread_id] = None
+                # Raised, but not yet delivered: the job is over, so take it back.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
+        except TimeLimitExceeded:
+            self.logger.warning("Time limit exceeded as the job ended. Ignored in worker thread %r.", thread_id)
