@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
-
+import redis
 import redis.asyncio
 
 from backroom.domain.errors import Full
 from backroom.queue.open import base, queue_away
 from backroom.queue.wire import milliseconds
-
-if TYPE_CHECKING:
-    import redis
 
 KEPT = timedelta(seconds=60)
 MOST_WAITING = 64
@@ -26,7 +22,7 @@ class Answers:
         self._client = client
         self._base = base(prefix)
 
-    def give(self, id: str, outcome: bytes) -> None:  # noqa: A002 - the word of the trade
+    def give(self, id: str, outcome: bytes) -> None:
         """Say what became of a job. Whoever waits for it is told, and whoever asks within a minute.
 
         Raises:
@@ -59,7 +55,7 @@ class AsyncAnswers:
         self._base = base(prefix)
         self._free = most
 
-    async def wait(self, id: str, *, timeout: timedelta) -> bytes | None:  # noqa: A002, ASYNC109 - the engine waits
+    async def wait(self, id: str, *, timeout: timedelta) -> bytes | None:  # noqa: ASYNC109 - the engine waits
         """The outcome of a job, or None where there is none in time.
 
         Raises:

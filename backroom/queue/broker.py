@@ -29,7 +29,7 @@ from backroom.queue.delivery import Delivery, Lane
 from backroom.queue.hub import Hub, Kind
 from backroom.queue.open import BROKEN, Script, open_client, without_retries
 from backroom.queue.timelimit import SafeTimeLimit
-from backroom.queue.wire import Envelope, encode, milliseconds
+from backroom.queue.wire import Envelope, encode
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Worker

@@ -1,4 +1,4 @@
-"""The one place of a process where messages come in: one blocking wait for all its queues, one lease for all it holds."""
+"""Where messages come into a process: one blocking wait for all its queues, one lease for all that it holds."""
 
 from __future__ import annotations
 
@@ -293,9 +293,7 @@ class Hub:
         for queue in queues[turn:] + queues[:turn]:
             lane = self._lane(queue)
             lanes += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
-        reply = self._fetch(
-            self.worker, milliseconds(self._lease), free, int(self._may_reap()), len(queues), *lanes
-        )
+        reply = self._fetch(self.worker, milliseconds(self._lease), free, int(self._may_reap()), len(queues), *lanes)
         self._heard()
         due, more, dead, back, poison, was_gone = reply[:HEADER]
         if dead:
@@ -332,7 +330,7 @@ class Hub:
             lane = self._lane(queue)
             by_kind: dict[tuple[Kind, str], list[Held]] = defaultdict(list)
             for row in group:
-                held = self._open(row, lane)
+                held = self._open(row)
                 if held is not None:
                     by_kind[self._kind(held.message.actor_name), held.message.actor_name].append(held)
             for (kind, job), helds in by_kind.items():
@@ -346,8 +344,8 @@ class Hub:
                     for held in helds:
                         self._settle_unseen(held, _parked(held.message), lane)
 
-    def _open(self, row: _Row, lane: Lane) -> Held | None:
-        queue, _, id, token, nth, body = row  # noqa: A001 - the word of the trade
+    def _open(self, row: _Row) -> Held | None:
+        queue, _, id, token, nth, body = row
         try:
             envelope = decode(body, id=id)
         except Invalid as error:
@@ -390,7 +388,7 @@ class Hub:
         with self._room:
             self._in_flight -= len(settlements)
             for settlement in settlements:
-                for _, id, token, *_ in settlement.orders:  # noqa: A001 - the word of the trade
+                for _, id, token, *_ in settlement.orders:
                     if self._held.get(id) == token:
                         del self._held[id]
                     if self._settled_meanwhile is not None:

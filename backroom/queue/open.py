@@ -35,9 +35,7 @@ def open_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONN
 
 def open_async_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.asyncio.Redis:
     """A client for an event loop; otherwise like `open_client`."""
-    return redis.asyncio.Redis.from_url(
-        url, retry=AsyncRetry(NoBackoff(), 0), max_connections=most, **_limits(timeout)
-    )
+    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), max_connections=most, **_limits(timeout))
 
 
 def without_retries(client: redis.Redis) -> redis.Redis:
@@ -65,7 +63,8 @@ class Script:
         self._script = client.register_script(source(name))
         self._keys = [base(prefix)]
 
-    def __call__(self, *args: str | bytes | float) -> Any:  # noqa: ANN401 - replies differ by script
+    def __call__(self, *args: str | bytes | float) -> Any:
+        """Run it, and return the engine's reply as it is."""
         return self._script(keys=self._keys, args=args)
 
 
@@ -76,7 +75,8 @@ class AsyncScript:
         self._script = cast("Callable[..., Awaitable[Any]]", client.register_script(source(name)))
         self._keys = [base(prefix)]
 
-    async def __call__(self, *args: str | bytes | float) -> Any:  # noqa: ANN401 - replies differ by script
+    async def __call__(self, *args: str | bytes | float) -> Any:
+        """Run it, and return the engine's reply as it is."""
         return await self._script(keys=self._keys, args=args)
 
 

@@ -113,7 +113,7 @@ def pack(envelope: Envelope) -> bytes:
     return _encoder.encode(envelope)
 
 
-def decode(body: bytes, *, id: str) -> Envelope:  # noqa: A002 - the word of the trade
+def decode(body: bytes, *, id: str) -> Envelope:
     """The message of a body that was stored under an id.
 
     Raises:
