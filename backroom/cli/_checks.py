@@ -17,6 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from backroom.cli._household import is_locked
 from backroom.embedded import Engines
 from backroom.embedded.note import port_is_free
 from backroom.settings import Settings
@@ -124,7 +125,9 @@ def check_postgres(url: str) -> Check:
         with psycopg.connect(url, connect_timeout=ANSWER_WITHIN_SECONDS) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.ProgrammingError as error:
-        return Check(name, "broken", "DATABASE_URL cannot be read", f"write it like postgresql://user@host/name: {error}")
+        return Check(
+            name, "broken", "DATABASE_URL cannot be read", f"write it like postgresql://user@host/name: {error}"
+        )
     except psycopg.OperationalError as error:
         mend = "start it, or correct DATABASE_URL, or unset DATABASE_URL to have one started"
         return Check(name, "broken", f"does not answer: {str(error).strip()}", mend)
@@ -155,7 +158,11 @@ def _python() -> Check:
 
 
 def _wheels(settings: Settings) -> Iterator[Check]:
-    given = {"REDIS_URL": settings.redis_url, "DATABASE_URL": settings.database_url, "SIMULATOR_URL": settings.simulator_url}
+    given = {
+        "REDIS_URL": settings.redis_url,
+        "DATABASE_URL": settings.database_url,
+        "SIMULATOR_URL": settings.simulator_url,
+    }
     for package, variable in WHEELS.items():
         if find_spec(package):
             yield Check("Wheel", "ok", package)
@@ -186,24 +193,20 @@ def _secret(settings: Settings, home: Path) -> Check:
 def _port(settings: Settings, home: Path) -> Check:
     if port_is_free(settings.port):
         return Check("Port", "ok", f"{settings.port} is free")
-    lock = home / "up.lock"
-    if lock.exists() and _is_held(lock):
+    if is_locked(home):
         return Check("Port", "ok", f"{settings.port} is taken, and `backroom up` runs here")
     return Check("Port", "broken", f"{settings.port} is taken", f"PORT={settings.port + 1}, or stop what listens there")
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        return psutil.pid_exists(int(lock.read_text(encoding="ascii")))
-    except (OSError, ValueError):
-        return False
 
 
 def _carriers(settings: Settings) -> Iterator[Check]:
     from backroom.settings import conf  # noqa: PLC0415
     from backroom.shelf import Shelves  # noqa: PLC0415 - reads every channel's file
 
-    own = [file.name for file in Shelves(settings.shelves).channels.values() if file.conf.model_fields and conf(file.name, file.conf)]
+    own = [
+        file.name
+        for file in Shelves(settings.shelves).channels.values()
+        if file.conf.model_fields and conf(file.name, file.conf)
+    ]
     if own:
         yield Check("Carriers", "ok", f"{', '.join(own)} have keys of their own")
     elif settings.simulator_url:

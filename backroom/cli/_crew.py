@@ -1,4 +1,4 @@
-"""Runs several programs side by side in one terminal: shows what they say, starts again what ends, stops them in order."""
+"""Runs programs side by side in one terminal: shows what they say, starts again what ends, stops them in order."""
 
 from __future__ import annotations
 
@@ -190,9 +190,7 @@ class Crew:
         if rest:
             self._lines(name, rest.decode(errors="replace"))
 
-    async def _end(
-        self, program: Program, process: asyncio.subprocess.Process, keeper: asyncio.Task[None]
-    ) -> None:
+    async def _end(self, program: Program, process: asyncio.subprocess.Process, keeper: asyncio.Task[None]) -> None:
         hurry = asyncio.ensure_future(self._hurry.wait())
         try:
             if not self._hurry.is_set():

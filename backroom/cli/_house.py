@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -235,7 +235,8 @@ async def _welcome(house: House, screen: Screen) -> None:
             household.remember(house.home, msgspec.structs.replace(house.memory, newcomer=True))
     screen.plain("\n Backroom is open\n", style="bold green")
     screen.pair("Console", f"{house.door}/")
-    screen.pair("Outbox", f"{house.door}/outbox")
+    if simulator := house.environ.get("SIMULATOR_URL"):
+        screen.pair("Outbox", f"{simulator}/outbox")
     if not key:
         screen.pair("Key", "not kept here: the database had applications already")
     elif house.new_key:

@@ -1,4 +1,4 @@
-"""What `backroom up` keeps in its home between two starts: the lock, the secret, the first key and the simulator's ports."""
+"""What `backroom up` keeps in its home between two starts: the lock, the secret, the first key, the ports."""
 
 from __future__ import annotations
 
@@ -49,6 +49,21 @@ def locked(home: Path) -> Iterator[None]:
         ) from error
     finally:
         os.close(lock)
+
+
+def is_locked(home: Path) -> bool:
+    """Whether a `backroom up` runs in this home."""
+    try:
+        lock = os.open(home / "up.lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def secret(home: Path) -> str:

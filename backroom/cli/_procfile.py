@@ -24,7 +24,9 @@ def read(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise CannotStart(f"there is no {path.absolute()}", mend="run this in the project's folder, or pass --procfile") from error
+        raise CannotStart(
+            f"there is no {path.absolute()}", mend="run this in the project's folder, or pass --procfile"
+        ) from error
     found: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
@@ -32,7 +34,9 @@ def read(path: Path) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if match is None or match["name"] in found:
-            raise CannotStart(f"{path}, line {number}: {line!r}", mend="write one `name: command` a line, each name once")
+            raise CannotStart(
+                f"{path}, line {number}: {line!r}", mend="write one `name: command` a line, each name once"
+            )
         found[match["name"]] = match["command"]
     if not found:
         raise CannotStart(f"{path} names no process", mend="write one `name: command` a line")
@@ -53,9 +57,7 @@ def words(command: str, environ: Mapping[str, str]) -> list[str]:
         raise CannotStart(f"Procfile: {command!r}: {error}", mend="close the quotation mark") from error
     if any(_SHELL & set(word) for word in split):
         raise CannotStart(f"Procfile: {command!r} needs a shell", mend="move it into a script, and name the script")
-    filled = [
-        _VARIABLE.sub(lambda match: environ.get(match["braced"] or match["bare"], ""), word) for word in split
-    ]
+    filled = [_VARIABLE.sub(lambda match: environ.get(match["braced"] or match["bare"], ""), word) for word in split]
     program = shutil.which(filled[0], path=environ.get("PATH"))
     if program is None:
         raise CannotStart(f"Procfile: there is no program {filled[0]!r}", mend="install it, or correct the Procfile")

@@ -22,11 +22,11 @@ def up(
 ) -> None:
     """Start everything from nothing: engines, tables, a first key and the Procfile's processes.
 
-    What is not given is started, and kept in `BACKROOM_HOME` (`.backroom`) for the next start: Valkey unless `REDIS_URL` is set,
-    PostgreSQL unless `DATABASE_URL` is set, the carriers' simulator unless `SIMULATOR_URL` is set.
+    What is not given is started, and kept in `BACKROOM_HOME` (`.backroom`) for the next start: Valkey unless
+    `REDIS_URL` is set, PostgreSQL unless `DATABASE_URL` is set, the carriers' simulator unless `SIMULATOR_URL` is set.
 
-    A process that ends unasked is reported and started again; five times within a minute, and everything stops with exit code 1.
-    Ctrl-C stops everything in order, a second Ctrl-C hurries.
+    A process that ends unasked is reported and started again; five times within a minute, and everything stops with
+    exit code 1. Ctrl-C stops everything in order, a second Ctrl-C hurries.
 
     A second house beside this one: `BACKROOM_HOME=.backroom2 PORT=8001 backroom up`
     """

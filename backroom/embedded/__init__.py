@@ -1,4 +1,4 @@
-"""Real engines from wheels: a Valkey and a PostgreSQL that belong to one home and end with the process that started them.
+"""Real engines from wheels: a Valkey and a PostgreSQL that belong to one home and end with whoever started them.
 
 Both listen on the loopback address alone, with passwords that the home keeps. A second start finds yesterday's data on
 yesterday's ports. A process that starts a home which another one already runs shares its engines.
@@ -90,7 +90,10 @@ class Engines:
 
     def find(self) -> None:
         """Set `valkey` and `postgres` to those that run now; starts, adopts and stops nothing."""
-        for server in (ValkeyServer(self.home, fast=False, tether=True), PostgresServer(self.home, fast=False, tether=True)):
+        for server in (
+            ValkeyServer(self.home, fast=False, tether=True),
+            PostgresServer(self.home, fast=False, tether=True),
+        ):
             if pid := server.find():
                 self._set(server, pid)
 

@@ -1,4 +1,4 @@
-"""Where PostgreSQL lives when we are root, as which it refuses to run: with another user, in a place that one can reach."""
+"""Where PostgreSQL lives when we are root, as which it refuses to run: with another user, where that one can reach."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def place(home: Path, *, noted: str, account: Account) -> str:
     for folder in _outside(home):
         if _lodge(folder, account):
             (folder / HOME_MARK).write_text(f"{home}\n", encoding="utf-8")
-            log.info("engine.data_elsewhere", engine="postgres", folder=str(folder), reason="home is closed to its user")
+            log.info(
+                "engine.data_elsewhere", engine="postgres", folder=str(folder), reason="home is closed to its user"
+            )
             return str(folder)
     raise CannotStart(
         f"user {account.name}, as whom PostgreSQL runs, can write nowhere that this process can make",
@@ -139,7 +141,9 @@ def _lodge(folder: Path, account: Account) -> bool:
 
 
 def _reaches(folder: Path, account: Account) -> bool:
-    script = 'test -x "$1/bin/postgres" && test -x "$1/bin/initdb" && test -r "$1/share/postgres.bki" && test -r "$1/lib"'
+    script = (
+        'test -x "$1/bin/postgres" && test -x "$1/bin/initdb" && test -r "$1/share/postgres.bki" && test -r "$1/lib"'
+    )
     return _allowed(script, folder, account)
 
 

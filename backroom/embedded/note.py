@@ -39,7 +39,9 @@ def read(path: Path) -> Note | None:
         return None
     except msgspec.DecodeError as error:
         # Starting anew would hide the data that its passwords open.
-        raise CannotStart(f"{path} is damaged: {error}", mend="restore it, or remove the folder to start empty") from error
+        raise CannotStart(
+            f"{path} is damaged: {error}", mend="restore it, or remove the folder to start empty"
+        ) from error
 
 
 def write(path: Path, note: Note) -> None:

