@@ -40,7 +40,7 @@ class Conf(BaseModel):
     @field_validator("sender")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        if not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
+        if not value.isprintable() or not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
             raise ValueError("is no address such as Shop <shop@example.com>")
         return value
 
@@ -50,8 +50,16 @@ class Conf(BaseModel):
         return cls(api_key=SecretStr("SG.simulated"), sender="Backroom <backroom@example.com>", host=url.rstrip("/"))
 
 
-BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED = 400, 401, 403, 404, 405
-TOO_LARGE, TOO_MANY, SERVER_ERROR, GATEWAY_TIMEOUT = 413, 429, 500, 504
+TOO_MANY, SERVER_ERROR, GATEWAY_TIMEOUT = 429, 500, 504
+
+# What a status says about us, and what it says about the mail.
+ACCOUNT = {
+    401: "SendGrid does not take our key",
+    403: "SendGrid does not allow this key to send, or not from this sender",
+    404: "there is no SendGrid at this host",
+    405: "there is no SendGrid at this host",
+}
+REFUSED = {400: "SendGrid finds this mail malformed", 413: "this mail is too large for SendGrid"}
 
 _ADDRESS_FIELD = re.compile(r"personalizations\.\d+\.to\b")
 _SENDER_FIELD = re.compile(r"(from|reply_to)\b")
@@ -138,17 +146,13 @@ def _refusal(status: int, body: bytes, headers: dict[str, str]) -> Rejected | Un
     if status >= SERVER_ERROR:
         return Unreachable("SendGrid is in trouble", code=code, maybe_sent=status == GATEWAY_TIMEOUT)
     fields = _fields(body)
-    if status in {UNAUTHORIZED, FORBIDDEN}:
-        return Misconfigured("SendGrid does not take our key, or not with this sender", code=code)
-    if status in {NOT_FOUND, NOT_ALLOWED}:
-        return Misconfigured("there is no SendGrid at this host", code=code)
+    if status in ACCOUNT:
+        return Misconfigured(ACCOUNT[status], code=code)
     if any(map(_SENDER_FIELD.match, fields)):
         return Misconfigured("SendGrid does not take our sender", code=code)
-    if status == TOO_LARGE:
-        return Rejected("the mail is too large for SendGrid", code=code)
     if any(map(_ADDRESS_FIELD.match, fields)):
         return Rejected("SendGrid says that this is no mail address", code=code, suppress=True)
-    return Rejected(f"SendGrid refuses this mail with HTTP {code}", code=code)
+    return Rejected(REFUSED.get(status, f"SendGrid refuses this mail with HTTP {code}"), code=code)
 
 
 def _fields(body: bytes) -> list[str]:

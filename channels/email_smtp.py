@@ -7,7 +7,6 @@ import smtplib
 import ssl
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
@@ -41,7 +40,7 @@ class Conf(BaseModel):
     @field_validator("sender")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        if not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
+        if not value.isprintable() or not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
             raise ValueError("is no address such as Shop <shop@example.com>")
         return value
 
@@ -59,6 +58,10 @@ SENDER_TROUBLE = frozenset({"5.1.7", "5.1.8"})
 GO_AHEAD, TEMPORARY, PERMANENT = 354, 400, 500
 LOGIN_WANTED = frozenset({530, 534, 535, 538})
 
+# Nothing that could end the address, or the line it stands in.
+_ADDRESS = re.compile(
+    r"""(?P<name>[^\s\x00-\x1f\x7f@<>(),:;"\\\[\]]+)@(?P<domain>[^\s\x00-\x1f\x7f@<>(),:;"\\\[\]]+)"""
+)
 _STATUS = re.compile(rb"(\d\.\d{1,3}\.\d{1,3})(?!\S)")
 
 # What each step's refusal means, in words of ours: a server's own text often repeats the address.
@@ -92,7 +95,7 @@ class EmailSmtp:
         """
         mail = self._mail(letter)
         with closing(self._session()) as session:
-            self._address(session, mail, letter)
+            self._address(session, letter)
             self._hand_over(session, mail)
             with suppress(smtplib.SMTPException, OSError):
                 # It has the mail; how it says goodbye does not matter.
@@ -100,11 +103,11 @@ class EmailSmtp:
         return Receipt(provider_id=mail["Message-ID"])
 
     def _mail(self, letter: Letter) -> EmailMessage:
+        found = _ADDRESS.fullmatch(letter.to)
+        if not found:
+            raise Rejected("this is no mail address", suppress=True)
         mail = EmailMessage(policy=SMTP if letter.to.isascii() else SMTPUTF8)
-        try:
-            mail["To"] = Address(addr_spec=letter.to)
-        except (MessageError, ValueError, IndexError):
-            raise Rejected("this is no mail address", suppress=True) from None
+        mail["To"] = Address(username=found["name"], domain=found["domain"])
         mail["From"] = self.conf.sender
         mail["Subject"] = letter.parts["subject"]
         mail["Date"] = format_datetime(datetime.now(UTC))
@@ -151,7 +154,7 @@ class EmailSmtp:
             raise
         return session
 
-    def _address(self, session: smtplib.SMTP, mail: EmailMessage, letter: Letter) -> None:
+    def _address(self, session: smtplib.SMTP, letter: Letter) -> None:
         options = () if letter.to.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
         if options and not session.has_extn("smtputf8"):
             raise Rejected("the mail server takes no address outside ASCII")

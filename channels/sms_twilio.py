@@ -135,7 +135,7 @@ class SmsTwilio:
             raise _refusal(error, answers.headers) from None
         except RequestException as error:
             raise _silence(error) from error
-        except (TwilioException, ValueError, LookupError) as error:
+        except (TwilioException, ValueError, LookupError, AttributeError, TypeError) as error:
             raise Unreachable("Twilio's answer cannot be read", maybe_sent=True) from error
         if message.status in {"failed", "undelivered"}:
             raise _by_code(int(message.error_code or 0), fallback="Twilio could not send it")
@@ -160,41 +160,44 @@ class SmsTwilio:
             fields["status_callback"] = f"{self.conf.public_url.rstrip('/')}/v1/reports/twilio?{query}"
         return fields
 
-    def _client(self) -> tuple[Client, Any]:
+    def _client(self) -> tuple[Client, Answers]:
         if not hasattr(self._own, "client"):
             from twilio.rest import Client  # noqa: PLC0415 - 34 MiB that only a worker with this carrier needs
 
-            answers = _http_client(self.conf)
-            self._own.answers = answers
+            self._own.answers = Answers(self.conf)
             self._own.client = Client(
                 self.conf.account_sid,
                 self.conf.auth_token.get_secret_value(),
-                http_client=answers,
+                http_client=self._own.answers,
                 # Or else the SDK reads the process's own environment.
                 environment={"TWILIO_EDGE": "", "TWILIO_REGION": ""},
             )
         return self._own.client, self._own.answers
 
 
-def _http_client(conf: Conf) -> Any:  # noqa: ANN401 - a class that can only be made once the SDK is loaded
-    from twilio.http.http_client import TwilioHttpClient  # noqa: PLC0415
+class Answers:
+    """The SDK's way to the network, sending to another address where one is set.
 
-    # At its info level the SDK logs every request.
-    logger = logging.getLogger(f"{__name__}.sdk")
-    logger.setLevel(logging.WARNING)
+    Attributes:
+        headers: Those of the last answer, which the SDK keeps to itself.
+    """
 
-    class Answers(TwilioHttpClient):
-        """Sends to another address where one is set, and remembers the last answer's headers, which the SDK drops."""
+    def __init__(self, conf: Conf) -> None:
+        from twilio.http.http_client import TwilioHttpClient  # noqa: PLC0415 - the SDK loads where it is used
 
-        headers: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
+        # At its info level the SDK logs every request.
+        logger = logging.getLogger(f"{__name__}.sdk")
+        logger.setLevel(logging.WARNING)
+        self._network = TwilioHttpClient(timeout=conf.timeout_seconds, logger=logger)
+        self._base_url = conf.base_url
+        self.headers: dict[str, str] = {}
 
-        def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            self.headers = {}
-            answer = super().request(method, _moved(url, conf.base_url), *args, **kwargs)
-            self.headers = dict(answer.headers or {})
-            return answer
-
-    return Answers(timeout=conf.timeout_seconds, logger=logger)
+    def request(self, method: str, url: str, **how: Any) -> Any:
+        """Ask Twilio."""
+        self.headers = {}
+        answer = self._network.request(method, _moved(url, self._base_url), **how)
+        self.headers = dict(answer.headers or {})
+        return answer
 
 
 def _moved(url: str, base_url: str) -> str:

@@ -3,7 +3,9 @@
 ```python
 words = Words([Path("templates")])
 words.check("order_shipped", data)
-rendered = words.render("order_shipped", "email", locale="de-AT", time_zone="Europe/Vienna", data=data, user=user, app=app)
+rendered = words.render(
+    "order_shipped", "email", locale="de-AT", time_zone="Europe/Vienna", data=data, user={"name": "Ada"}, app={}
+)
 ```
 """
 
@@ -43,7 +45,7 @@ class Words:
             {name: folder.type for name, folder in self._folders.items()}
         )
 
-    def check(self, type: str, data: object) -> None:  # noqa: A002 - the trade's word, and the letter's
+    def check(self, type: str, data: object) -> None:
         """Say whether a payload fits its type.
 
         Raises:
@@ -52,7 +54,7 @@ class Words:
         self._folder(type)
         self._payloads[type].check(data, at="/data")
 
-    def locales(self, type: str, medium: str) -> tuple[str, ...]:  # noqa: A002
+    def locales(self, type: str, medium: str) -> tuple[str, ...]:
         """The locales a type is written in over one medium, the default first.
 
         Raises:
@@ -60,9 +62,9 @@ class Words:
         """
         return tuple(self._files(type, medium))
 
-    def render(  # noqa: PLR0913 - a letter has this many sides
+    def render(
         self,
-        type: str,  # noqa: A002
+        type: str,
         medium: str,
         *,
         locale: str,
@@ -96,12 +98,12 @@ class Words:
             self._files(type, medium)[reader.written], medium, reader=reader, variables=variables
         )
 
-    def _folder(self, type: str) -> Folder:  # noqa: A002
+    def _folder(self, type: str) -> Folder:
         if type not in self._folders:
             raise unknown("/type", "notification type", type, self._folders)
         return self._folders[type]
 
-    def _files(self, type: str, medium: str) -> Mapping[str, str]:  # noqa: A002
+    def _files(self, type: str, medium: str) -> Mapping[str, str]:
         files = self._folder(type).files
         if medium not in files:
             raise unknown("/channel", "channel of this notification type", medium, files)

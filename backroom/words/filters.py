@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import datetime as dates
+import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -62,7 +62,7 @@ def number(context: Context, value: object) -> str:
 
 @pass_context
 def plural(context: Context, value: object, **forms: str) -> str:
-    """The form for a number by the language's own rules (`zero`, `one`, `two`, `few`, `many`, `other`); `#` is the number."""
+    """The form for a number by the language's rules: `zero`, `one`, `two`, `few`, `many`, `other`; `#` is the number."""
     form = _reader(context).locale.plural_form(_decimal(value))
     if "other" not in forms:
         raise TemplateRuntimeError("plural: give the form `other`")
@@ -79,20 +79,20 @@ def _reader(context: Context) -> Reader:
     return reader
 
 
-def _style(style: str) -> Any:  # noqa: ANN401 - babel names the four in a literal type of its own
+def _style(style: str) -> Any:
     if style not in STYLES:
         raise TemplateRuntimeError(f"a style is one of {', '.join(STYLES)}")
     return style
 
 
-def _moment(value: object) -> dates.datetime:
+def _moment(value: object) -> dt.datetime:
     if isinstance(value, Undefined):
         str(value)  # A missing variable names itself.
     try:
-        moment = dates.datetime.fromisoformat(value) if isinstance(value, str) else value
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         moment = None
-    if not isinstance(moment, dates.datetime):
+    if not isinstance(moment, dt.datetime):
         # The value stays out: it is the reader's own.
         raise TemplateRuntimeError("a date or time has to be RFC 3339 text") from None
     return moment

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 
 from backroom.domain.errors import Invalid
 from backroom.words.near import unknown
+
+# How many errors are looked at to find the one that helps most.
+ERRORS = 20
+UNEXPECTED = "additionalProperties"
 
 
 class Payload:
@@ -32,7 +37,7 @@ class Payload:
         self._fields = sorted(schema.get("properties", ()))
 
     def check(self, document: object, *, at: str) -> None:
-        """Raise the first thing that is wrong.
+        """Raise the first thing that is wrong, a field that there is not before any other.
 
         Args:
             document: The payload.
@@ -41,19 +46,23 @@ class Payload:
         Raises:
             Invalid: A field is wrong.
         """
-        for error in self._validator.iter_errors(document):
-            raise self._invalid(error, at=at)
+        errors = list(islice(self._validator.iter_errors(document), ERRORS))
+        if errors:
+            # A misspelt field is two errors, one too many and one missing: the misspelling is the one to tell.
+            raise self._invalid(next((error for error in errors if error.kind.name == UNEXPECTED), errors[0]), at=at)
 
     def _invalid(self, error: jsonschema_rs.ValidationError, *, at: str) -> Invalid:
         field = pointer(at, error.instance_path)
         kind = error.kind.as_dict()
         if error.kind.name == "required":
             return Invalid(pointer(field, [kind["property"]]), "is missing")
-        if error.kind.name == "additionalProperties":
+        if error.kind.name == UNEXPECTED:
             name = kind["unexpected"][0]
             if not error.instance_path:
                 return unknown(pointer(field, [name]), "field", name, self._fields)
             return Invalid(pointer(field, [name]), "there is no such field")
+        if error.kind.name in {"oneOf", "anyOf"}:
+            return Invalid(field, "fits none of the forms it may have")
         return Invalid(field, error.message.removeprefix("it ")[:200])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
@@ -47,9 +48,10 @@ def reader_of(locale: str, time_zone: str, *, written: Container[str]) -> Reader
 
 
 def canonical(locale: str) -> str:
-    """The usual spelling of a BCP 47 tag: `DE_at` is `de-AT`, `zh-hant` is `zh-Hant`."""
+    """The usual spelling of a BCP 47 tag without its extensions: `DE_at-u-co-phonebk` is `de-AT`."""
     first, *rest = locale.strip().replace("_", "-").split("-")
-    return "-".join([first.lower(), *(_subtag(part) for part in rest)])
+    # One letter alone opens an extension, which never says what language it is.
+    return "-".join([first.lower(), *(_subtag(part) for part in takewhile(lambda part: len(part) > 1, rest))])
 
 
 def _subtag(part: str) -> str:
@@ -71,7 +73,7 @@ def _language(tag: str) -> str:
 
 @lru_cache(maxsize=256)
 def _locale(tag: str) -> Locale:
-    # A tag with extensions, or one that Unicode has no data for, is read as the longest part of it that it has data for.
+    # A tag that Unicode has no data for is read as the longest part of it that it has data for.
     for shorter in _ladder(tag):
         try:
             return Locale.parse(shorter, sep="-")

@@ -91,7 +91,7 @@ class Missing(StrictUndefined):
 
     __slots__ = ()
 
-    def __init__(self, hint: str | None = None, obj: Any = missing, name: str | None = None, exc: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, hint: str | None = None, obj: Any = missing, name: str | None = None, exc: Any = None) -> None:
         super().__init__(hint, obj, name, exc or cast("type[UndefinedError]", partial(MissingVariable, name or "")))
 
 
@@ -106,7 +106,7 @@ class MissingVariable(UndefinedError):
 class Sandbox(ImmutableSandboxedEnvironment):
     """A sandbox in which `order.items` is the payload's field `items` rather than a dictionary's method."""
 
-    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
+    def getattr(self, obj: Any, attribute: str) -> Any:
         """The field of a payload's object, or else what the sandbox allows."""
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
