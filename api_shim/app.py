@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import Any
 
 import falcon
@@ -42,28 +43,38 @@ def build() -> falcon.asgi.App[Any, Any]:
 
 def open_door(settings: Settings) -> Door:
     """Open what the routes work with. Connections are made when they are first needed."""
-    queue, prefix = connect.async_valkey(settings), settings.key_prefix
-    shelves = Shelves(settings.shelves)
+    prefix = settings.key_prefix
+    closing = AsyncExitStack()
+    # Closed in the opposite order: first what still sends, then what it sends with.
+    queue = connect.async_valkey(settings)
+    closing.push_async_callback(queue.aclose)
+    client = connect.valkey(settings)
+    closing.callback(client.close)
+    engine = connect.engine(settings, door="backroom_door", connections=READERS)
+    closing.callback(engine.dispose)
     threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-    view = View(connect.engine(settings, door="backroom_door", connections=READERS))
+    closing.callback(threads.shutdown, cancel_futures=True)
+    answers = AsyncAnswers(queue, prefix=prefix)
+    closing.push_async_callback(answers.close)
+    sender = AsyncSender(queue, prefix=prefix, timeout=connect.queue_timeout(settings))
+    closing.push_async_callback(sender.close)
 
-    async def in_thread(function: Any, *args: object) -> Any:
-        return await door.in_thread(function, *args)
-
-    door = Door(
+    shelves = Shelves(settings.shelves)
+    view = View(engine)
+    return Door(
         settings=settings,
-        sender=AsyncSender(queue, prefix=prefix, timeout=connect.queue_timeout(settings)),
-        notes=AsyncNotes(queue, prefix=prefix),
+        sender=sender,
         hot=AsyncHot(queue, prefix=prefix),
-        answers=AsyncAnswers(queue, prefix=prefix),
-        queues=Queues(connect.valkey(settings), prefix=prefix),
+        notes=AsyncNotes(queue, prefix=prefix),
+        answers=answers,
+        queues=Queues(client, prefix=prefix),
         view=view,
         threads=threads,
-        callers=Callers(view, in_thread, secret=connect.secret(settings)),
+        callers=Callers(view, threads, secret=connect.secret(settings)),
         words=Words(shelves.templates),
         shelves=shelves,
+        closing=closing,
     )
-    return door
 
 
 def app(door: Door) -> falcon.asgi.App[Any, Any]:
@@ -122,6 +133,5 @@ class _Lifespan:
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         """Send what is buffered, then let go."""
-        await self._door.sender.close()
-        self._door.threads.shutdown(wait=False, cancel_futures=True)
+        await self._door.closing.aclose()
         log.info("door.closed")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import falcon.asgi
 import jwt
@@ -61,13 +62,13 @@ class Callers:
 
     Args:
         view: Finds keys.
-        in_thread: Runs a question to PostgreSQL off the event loop.
+        threads: Where questions to PostgreSQL run, off the event loop.
         secret: The house's own secret: keys the hashes, signs the tokens.
     """
 
-    def __init__(self, view: View, in_thread: Callable[..., Any], *, secret: bytes) -> None:
+    def __init__(self, view: View, threads: Executor, *, secret: bytes) -> None:
         self._view = view
-        self._in_thread = in_thread
+        self._threads = threads
         self._secret = secret
         # Apart from the secret that keys the hashes, so that neither can stand in for the other.
         self._token_key = hmac.new(secret, b"user tokens", hashlib.sha256).digest()
@@ -103,7 +104,8 @@ class Callers:
         age = time.monotonic() - found
         if not found or age > FRESH:
             try:
-                caller = await self._in_thread(self._find, key.id, digest)
+                loop = asyncio.get_running_loop()
+                caller = await loop.run_in_executor(self._threads, self._find, key.id, digest)
             except StoreAway:
                 if not found or age > STALE:
                     raise

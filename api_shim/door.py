@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -77,6 +78,7 @@ class Door:
         callers: Recognises callers.
         words: The notification types.
         shelves: What stands on the shelves.
+        closing: Lets go of all of it.
     """
 
     settings: Settings
@@ -90,6 +92,7 @@ class Door:
     callers: Callers
     words: Words
     shelves: Shelves
+    closing: AsyncExitStack
 
     # Reading
 
@@ -125,11 +128,11 @@ class Door:
         Raises:
             QueueAway: Valkey does not answer.
         """
-        found = await self.in_thread(self.queues.find, id)
-        if found.body is None:
+        _, body = await self.in_thread(self.queues.find, id)
+        if body is None:
             return None
         try:
-            return msgspec.convert(decode_body(found.body, id=id).kwargs["message"], kind)
+            return msgspec.convert(decode_body(body, id=id).kwargs["message"], kind, strict=False)
         except (Invalid, KeyError, msgspec.ValidationError):
             return None
 
@@ -157,7 +160,13 @@ class Door:
         return timedelta(hours=self.settings.once_hours)
 
     def post(
-        self, message: Message, *, id: str = "", once: Once | None = None, answer: bool = False, delay: timedelta = timedelta(0)
+        self,
+        message: Message,
+        *,
+        id: str = "",
+        once: Once | None = None,
+        answer: bool = False,
+        delay: timedelta = timedelta(0),
     ) -> Post:
         """A message ready for the queue."""
         job = self.shelves.job_for(type(message))
@@ -192,7 +201,10 @@ def answer_outcome(resp: falcon.asgi.Response, outcome: dict[str, Any]) -> None:
     if status >= 400:  # noqa: PLR2004 - the first of HTTP's error codes
         told = outcome.get("problem", {})
         raise Problem(
-            status, told.get("slug", "refused"), told.get("title", "It was refused"), more=outcome.get("body"),
+            status,
+            told.get("slug", "refused"),
+            told.get("title", "It was refused"),
+            more=outcome.get("body"),
             headers={"ETag": outcome["etag"]} if outcome.get("etag") else None,
         )
     resp.status = falcon.code_to_http_status(status)

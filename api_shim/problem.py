@@ -80,7 +80,11 @@ def invalid(*faults: Invalid) -> Problem:
 def too_large(*, limit: int) -> Problem:
     """The body is larger than the door takes."""
     return Problem(
-        413, "too-large", "The body is too large", detail=f"at most {limit} bytes are taken", more={"limit_bytes": limit}
+        413,
+        "too-large",
+        "The body is too large",
+        detail=f"at most {limit} bytes are taken",
+        more={"limit_bytes": limit},
     )
 
 

@@ -179,7 +179,9 @@ def _channel_file(module: ModuleType) -> ChannelFile:
         if value.__module__ == module.__name__ and getattr(value, "name", None) == name
     ]
     if settings is None or len(channels) != 1:
-        raise Invalid(f"channels/{name}.py", "does not declare a channel", f"one class with name = {name!r}, and a Conf")
+        raise Invalid(
+            f"channels/{name}.py", "does not declare a channel", f"one class with name = {name!r}, and a Conf"
+        )
     return ChannelFile(
         name=name, about=(inspect.getdoc(module) or "").partition("\n")[0], channel=channels[0], conf=settings
     )

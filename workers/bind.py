@@ -30,7 +30,11 @@ def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
             "time_limit": round(job.time_limit.total_seconds() * 1000),
         }
         if job.batch:
-            options |= {"batch": job.batch, "linger_ms": round(job.linger.total_seconds() * 1000), "ordered": job.ordered}
+            options |= {
+                "batch": job.batch,
+                "linger_ms": round(job.linger.total_seconds() * 1000),
+                "ordered": job.ordered,
+            }
         dramatiq.actor(function, actor_name=job.name, queue_name=job.queue, broker=broker, **options)
 
 
@@ -103,4 +107,3 @@ def _app(message: object) -> str:
 
 def _envelope_app(envelope: dramatiq.Message[Any]) -> str:
     return _app(envelope.kwargs.get("message"))
-

@@ -12,6 +12,7 @@ import dramatiq
 import msgspec
 import uuid_utils
 from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications, TimeLimit
+from sqlalchemy import Engine
 
 from backroom import connect
 from backroom.logs import configure
@@ -26,6 +27,7 @@ from backroom.store.unit import Store
 from backroom.tools import HandOn, House
 from backroom.words import Words
 from workers.bind import bind
+from workers.sight import Sighting
 
 # A thread that waits for a carrier holds no connection, so a few more than the threads are plenty.
 SPARE_CONNECTIONS = 2
@@ -42,15 +44,21 @@ def build(settings: Settings) -> dramatiq.Broker:
     shelves = Shelves(settings.shelves)
     stopping = threading.Event()
     client = connect.valkey(settings)
+    engine = connect.engine(settings, door="backroom_worker", connections=settings.worker_threads + SPARE_CONNECTIONS)
     broker = ValkeyBroker(
         client,
         prefix=settings.key_prefix,
         lease=settings.lease,
-        middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), CurrentMessage(), Stopping(stopping), Decide()],
+        middleware=[
+            AgeLimit(),
+            TimeLimit(),
+            ShutdownNotifications(),
+            CurrentMessage(),
+            Stopping(stopping, engine),
+            Decide(),
+        ],
     )
-    store = Store(
-        connect.engine(settings, door="backroom_worker", connections=settings.worker_threads + SPARE_CONNECTIONS)
-    )
+    store = Store(engine)
     sender = Sender(client, prefix=settings.key_prefix)
     answers = Answers(client, prefix=settings.key_prefix)
 
@@ -89,14 +97,19 @@ def build(settings: Settings) -> dramatiq.Broker:
 
 
 class Stopping(Middleware):
-    """Tells long jobs that this process has been asked to stop."""
+    """Tells long jobs that this process has been asked to stop, and lets go of PostgreSQL when the last has ended."""
 
-    def __init__(self, stopping: threading.Event) -> None:
+    def __init__(self, stopping: threading.Event, engine: Engine) -> None:
         self._stopping = stopping
+        self._engine = engine
 
     def before_worker_shutdown(self, _broker: dramatiq.Broker, _worker: dramatiq.Worker) -> None:
         """The first step of a graceful stop."""
         self._stopping.set()
+
+    def after_worker_shutdown(self, _broker: dramatiq.Broker, _worker: dramatiq.Worker) -> None:
+        """The last step of a graceful stop."""
+        self._engine.dispose()
 
 
 def _post(shelves: Shelves, later: HandOn) -> Post:

@@ -79,7 +79,9 @@ class Notifications:
         (posted,) = await self._door.sender.send([self._door.post(message, id=new_id(), once=once)])
         if posted.conflict:
             raise Problem(
-                422, "idempotency-key-reused", "This idempotency key was used with another body",
+                422,
+                "idempotency-key-reused",
+                "This idempotency key was used with another body",
                 errors=[{"field": "/idempotency_key", "wrong": "was used with another body", "right": "a new key"}],
             )
         if not posted.fresh:
@@ -116,7 +118,9 @@ class Notifications:
             raise unknown("/type", "notification type", body.type, offered)
         for index, medium in enumerate(body.channels):
             if medium not in types[body.type].mediums:
-                raise unknown(f"/channels/{index}", "channel of this notification type", medium, types[body.type].mediums)
+                raise unknown(
+                    f"/channels/{index}", "channel of this notification type", medium, types[body.type].mediums
+                )
         self._door.words.check(body.type, body.data)
 
     async def _check_readers(self, caller: Caller, to: list[str]) -> None:
@@ -138,26 +142,32 @@ class OneNotification:
         if not is_uuid(notification):
             raise not_found()
         caller: Caller = req.context.caller
+        shown = await self._from_memory(caller, notification) or await self._from_queue(caller, notification)
+        # Between the two questions it may have gone from the queue to the memory.
+        shown = shown or await self._from_memory(caller, notification)
+        if shown is None:
+            raise not_found()
+        resp.data = msgspec.json.encode(shown)
+
+    async def _from_memory(self, caller: Caller, notification: str) -> dict[str, Any] | None:
         found, deliveries = await self._door.ask(
             caller,
             lambda read: (read.notifications.one(notification), read.notifications.deliveries([notification])),
         )
-        if found is not None:
-            resp.data = msgspec.json.encode(_shown(found, deliveries))
-            return
+        return _shown(found, deliveries) if found else None
+
+    async def _from_queue(self, caller: Caller, notification: str) -> dict[str, Any] | None:
         waiting = await self._door.queued(notification, SendNotification)
         if waiting is None or waiting.app != caller.app:
-            raise not_found()
-        resp.data = msgspec.json.encode(
-            {
-                "id": notification,
-                "type": waiting.type,
-                "state": "accepted",
-                "to": waiting.to,
-                "accepted_at": moment(waiting.accepted_at),
-                "deliveries": [],
-            }
-        )
+            return None
+        return {
+            "id": notification,
+            "type": waiting.type,
+            "state": "accepted",
+            "to": waiting.to,
+            "accepted_at": moment(waiting.accepted_at),
+            "deliveries": [],
+        }
 
 
 def _shown(notification: Notification, deliveries: list[Delivery]) -> dict[str, Any]:

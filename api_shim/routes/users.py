@@ -114,9 +114,7 @@ def _check(body: UserBody) -> None:
     if (email := body.contacts.get("email")) is not None:
         try:
             # Syntax only: no look-up may hold up the door, and test domains are as good as others.
-            body.contacts["email"] = validate_email(
-                email, check_deliverability=False, test_environment=True
-            ).normalized
+            body.contacts["email"] = validate_email(email, check_deliverability=False, test_environment=True).normalized
         except EmailNotValidError as error:
             raise Invalid("/contacts/email", "is not an email address", "name@example.com") from error
     if (phone := body.contacts.get("phone")) is not None and not _E164.fullmatch(phone):

@@ -41,7 +41,8 @@ def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, co
         pool_size=connections,
         max_overflow=0,
         pool_timeout=connect_timeout.total_seconds(),
-        pool_pre_ping=False,
+        # An error's text ends up in logs and dead letters; the values it was about must not.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": max(2, round(connect_timeout.total_seconds())),
             "options": f"-c role={door} -c statement_timeout=30s -c idle_in_transaction_session_timeout=2min{read_only}",
