@@ -191,7 +191,7 @@ class Letterbox:
         """The whole letter of an entry."""
         raw = os.pread(self._files[entry.file].fileno(), entry.length, entry.start)
         line = msgspec.json.decode(raw, type=Line)
-        assert line.letter is not None  # noqa: S101 - entries are made for lines with a letter only
+        assert line.letter is not None
         return line.letter
 
     def find(
@@ -263,7 +263,7 @@ class Letterbox:
         for raw in file:
             try:
                 line = msgspec.json.decode(raw, type=Line)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 # The last line of a server that was killed while it wrote, or one that somebody else touched.
                 if not raw.endswith(b"\n"):
                     break

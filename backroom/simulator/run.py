@@ -111,7 +111,7 @@ class Simulator:
         said = self._stack.enter_context((home / "simulator.log").open("w+"))
         port, smtp_port = (str(each) for each in self._asked)
         module = [sys.executable, "-m", "backroom.simulator"]
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own module, with our own arguments
             [*module, "--home", str(home), "--port", port, "--smtp-port", smtp_port],
             stdin=subprocess.DEVNULL,
             stdout=said,

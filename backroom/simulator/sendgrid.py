@@ -68,7 +68,7 @@ class MailSend:
         resp.set_header("X-Message-Id", message)
         return None
 
-    def _letter(  # noqa: PLR0913 - the parts of one letter
+    def _letter(
         self,
         mail: Mail,
         envelope: Personalization,

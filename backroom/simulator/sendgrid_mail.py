@@ -145,7 +145,8 @@ def read_mail(body: bytes, *, now: float) -> Mail | list[Error]:
     """
     try:
         raw = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    # msgspec lets Python's own error through for a string that is not UTF-8.
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return [Error("Bad Request")]
     try:
         mail = msgspec.convert(raw, Mail)
@@ -301,7 +302,7 @@ def _error(message: str, field: str, anchor: str = "") -> Error:
 def _type_error(said: str) -> Error:
     # msgspec: Expected `str`, got `int` - at `$.personalizations[0].subject`
     what, _, path = said.partition(" - at `")
-    field = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", path.rstrip("`").removeprefix("$").removeprefix("."))
+    field = re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`").replace("[...]", "")).removeprefix("$").removeprefix(".")
     match re.findall(r"`([^`]+)`", what):
         case [expected, given]:
             expected = _JSON_NAMES.get(expected.split(" ")[0], expected)

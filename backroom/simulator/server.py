@@ -68,7 +68,7 @@ class Guard:
             )
 
     async def process_response(
-        self, _req: falcon.asgi.Request, resp: falcon.asgi.Response, _resource: object, _succeeded: bool
+        self, _req: falcon.asgi.Request, resp: falcon.asgi.Response, _resource: object, _succeeded: object
     ) -> None:
         """Nothing is sniffed, framed, cached or loaded from elsewhere, unless a page says what it needs."""
         if not resp.get_header("Content-Security-Policy"):

@@ -37,7 +37,7 @@ class Mailroom:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def handle_RCPT(  # noqa: N802, PLR0913 - aiosmtpd's name and arguments
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name and arguments
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Take a recipient, or bounce one whose address is magic."""
