@@ -17,6 +17,7 @@ import psutil
 
 from backroom.domain.errors import CannotStart
 from backroom.embedded import Engines
+from backroom.embedded.server import gone_within, runs
 from backroom.embedded.tether import tethered
 
 ENDS_ALLOWED = 5
@@ -211,7 +212,9 @@ class Crew:
 def sweep(home: Path) -> list[str]:
     """End what a killed `backroom up` of this home has left behind; returns the names of what did not go by itself."""
     left = [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_ours(process, home)]
-    _, stubborn = psutil.wait_procs(left, timeout=LEAVE_WITHIN.total_seconds())
+    if gone_within(left, LEAVE_WITHIN):
+        return []
+    stubborn = [process for process in left if runs(process)]
     names = []
     for process in stubborn:
         try:
@@ -219,7 +222,7 @@ def sweep(home: Path) -> list[str]:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(stubborn, timeout=LEAVE_WITHIN.total_seconds())
+    gone_within(stubborn, LEAVE_WITHIN)
     return names
 
 

@@ -96,7 +96,7 @@ class Server(ABC):
     @property
     def ended(self) -> bool:
         """Whether it ran for us and does not any more."""
-        return self._process is not None and not _runs(self._process)
+        return self._process is not None and not runs(self._process)
 
     def find(self) -> int:
         """The process id of this home's engine if it runs and answers, else 0."""
@@ -246,19 +246,15 @@ class Server(ABC):
         for order, within in steps:
             try:
                 process.send_signal(order)
-                process.wait(within.total_seconds())
             except psutil.NoSuchProcess:
                 break
-            except psutil.TimeoutExpired:
-                log.warning("engine.stop_slow", engine=self.name, pid=process.pid, signal=order.name)
-            else:
+            if gone_within([process], within):
                 break
+            log.warning("engine.stop_slow", engine=self.name, pid=process.pid, signal=order.name)
         log.info("engine.stopped", engine=self.name, pid=process.pid)
 
     def _await_end(self, process: psutil.Process) -> None:
-        try:
-            process.wait(STOP_WITHIN.total_seconds())
-        except psutil.TimeoutExpired:
+        if not gone_within([process], STOP_WITHIN):
             self._end(process)
 
     def _failed(self, message: str) -> CannotStart:
@@ -271,7 +267,22 @@ class Server(ABC):
         return CannotStart("\n  ".join([message, *lines]), mend=f"the whole log is in {self.log}")
 
 
-def _runs(process: psutil.Process) -> bool:
+def gone_within(processes: Sequence[psutil.Process], within: timedelta) -> bool:
+    """Wait until all of them have ended; False if one has not.
+
+    Looks for itself: psutil waits for a process that is not our child until its parent has buried it, which the first
+    process of a container may never do.
+    """
+    deadline = time.monotonic() + within.total_seconds()
+    while any(runs(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL.total_seconds())
+    return True
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended yet."""
     if isinstance(process, psutil.Popen):
         return bool(process.poll() is None)
     try:
