@@ -122,9 +122,7 @@ deliveries = Table(
     metadata,
     _id(),
     _app(),
-    Column(
-        "notification_id", Uuid(as_uuid=False), ForeignKey("notifications.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("notification_id", Uuid(as_uuid=False), ForeignKey("notifications.id", ondelete="CASCADE"), nullable=False),
     Column("user_id", Text, nullable=False),
     Column("medium", Text, nullable=False),
     Column("carrier", Text, nullable=False, server_default=""),
@@ -159,9 +157,7 @@ inbox_items = Table(
     _id(),
     _app(),
     Column("user_id", Text, nullable=False),
-    Column(
-        "notification_id", Uuid(as_uuid=False), ForeignKey("notifications.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("notification_id", Uuid(as_uuid=False), ForeignKey("notifications.id", ondelete="CASCADE"), nullable=False),
     Column("type", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("body", Text, nullable=False),
@@ -191,12 +187,17 @@ records = Table(
     Column("collection", Text, nullable=False),
     # The user it belongs to; empty for what belongs to the application itself.
     Column("owner", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("value", JSONB, nullable=False),
+    # Lists go by it, in the order of its characters' numbers, whatever the database's language.
+    Column("key", Text(collation="C"), nullable=False),
+    # None once it is deleted: the row stays a while, so that a record that comes back goes on counting its versions.
+    Column("value", JSONB(none_as_null=True)),
     Column("version", BigInteger, nullable=False),
     _at("created_at", now=True),
     _at("updated_at", now=True),
+    _at("deleted_at"),
     PrimaryKeyConstraint("app_id", "collection", "owner", "key"),
+    CheckConstraint("(value IS NULL) = (deleted_at IS NOT NULL)", name="deleted"),
+    Index("ix_records_deleted", "app_id", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
 )
 
 record_operations = Table(
@@ -205,7 +206,10 @@ record_operations = Table(
     # The message's id. Written in the transaction of its effect, so a message that is delivered twice acts once.
     Column("id", Uuid(as_uuid=False), primary_key=True),
     _app(),
-    Column("outcome", JSONB, nullable=False),
+    # Who may ask what became of it; as in `records`.
+    Column("owner", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
     _at("done_at", now=True),
     Index("ix_record_operations_app_id_done_at", "app_id", "done_at"),
 )
@@ -220,14 +224,20 @@ sessions = Table(
     Column("token_hash", Text, nullable=False),
     Column("user_id", Text, nullable=False, server_default=""),
     Column("state", JSONB, nullable=False),
+    # What callers compare: one more with every change of the state.
     Column("version", BigInteger, nullable=False),
+    # What saves are ordered by: one more with every change of the hot copy, also where only `seen_at` moved.
+    Column("revision", BigInteger, nullable=False),
     Column("idle_seconds", Integer, nullable=False),
     _at("created_at", now=True),
     _at("seen_at", now=True),
     _at("expires_at", now=True),
+    # The earlier of `expires_at` and the end of its idle time.
+    _at("lapses_at", now=True),
     _at("ended_at"),
     PrimaryKeyConstraint("app_id", "token_hash"),
-    Index("ix_sessions_open", "app_id", "expires_at", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_sessions_open", "app_id", "lapses_at", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_sessions_ended", "app_id", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )
 
 # Alerting -------------------------------------------------------------------------------------------------------------
@@ -249,7 +259,14 @@ alerts = Table(
     _at("resolved_at"),
     _at("acknowledged_at"),
     Column("acknowledged_by", Text, nullable=False, server_default=""),
+    # Whom we told that it fires, and the notifications that said so and that it is fine again. No foreign keys: a notice
+    # is decided on with the alert and written by a later job.
+    Column("told", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("fired_notice", Uuid(as_uuid=False)),
+    Column("resolved_notice", Uuid(as_uuid=False)),
     CheckConstraint("state IN ('pending', 'firing', 'resolved')", name="state"),
+    Index("ix_alerts_app_id_id", "app_id", "id"),
+    Index("ix_alerts_app_id_rule_fired_at", "app_id", "rule", "fired_at"),
     # An alert's identity: one open alert for a rule and what it is about.
     Index("uq_alerts_open", "app_id", "rule", "about", unique=True, postgresql_where=text("state <> 'resolved'")),
 )
@@ -277,12 +294,17 @@ events = Table(
     Column("anonymous_id", Text, nullable=False, server_default=""),
     _json("properties"),
     _json("context"),
+    # When it happened by our clock. The client's two times are kept beside it, so that it can be computed again.
     _at("at", now=True),
     _at("received_at", now=True),
+    _at("original_at"),
+    _at("sent_at"),
+    Column("clamped", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("app_id", "message_id"),
     Index("ix_events_app_id_at", "app_id", "at"),
     Index("ix_events_app_id_name_at", "app_id", "name", "at"),
     Index("ix_events_app_id_user_id_at", "app_id", "user_id", "at"),
+    Index("ix_events_anonymous", "app_id", "anonymous_id", postgresql_where=text("anonymous_id <> ''")),
 )
 
 identities = Table(
@@ -293,6 +315,27 @@ identities = Table(
     Column("user_id", Text, nullable=False),
     _at("linked_at", now=True),
     PrimaryKeyConstraint("app_id", "anonymous_id"),
+    Index("ix_identities_app_id_user_id", "app_id", "user_id"),
+)
+
+item_events = Table(
+    "item_events",
+    metadata,
+    # What an event says about items, with its numbers checked: one row for each item in it.
+    _app(),
+    Column("message_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("user_id", Text, nullable=False, server_default=""),
+    Column("anonymous_id", Text, nullable=False, server_default=""),
+    Column("quantity", BigInteger, nullable=False),
+    Column("amount", Numeric(18, 2), nullable=False),
+    _at("at", now=True),
+    PrimaryKeyConstraint("app_id", "message_id", "kind", "item"),
+    CheckConstraint("kind IN ('viewed', 'bought')", name="kind"),
+    Index("ix_item_events_app_id_kind_at", "app_id", "kind", "at"),
+    Index("ix_item_events_app_id_user_id_at", "app_id", "user_id", "at"),
+    Index("ix_item_events_anonymous", "app_id", "anonymous_id", postgresql_where=text("anonymous_id <> ''")),
 )
 
 stale_days = Table(
@@ -329,9 +372,12 @@ items = Table(
     Column("name", Text, nullable=False, server_default=""),
     Column("category", Text, nullable=False, server_default=""),
     Column("price", Numeric(18, 2)),
+    Column("currency", Text, nullable=False, server_default=""),
+    Column("url", Text, nullable=False, server_default=""),
     Column("people", BigInteger, nullable=False, server_default="0"),
     _at("seen_at", now=True),
     PrimaryKeyConstraint("app_id", "id"),
+    Index("ix_items_app_id_people", "app_id", "people"),
 )
 
 item_pairs = Table(
@@ -344,4 +390,15 @@ item_pairs = Table(
     Column("together", BigInteger, nullable=False),
     Column("score", Double, nullable=False),
     PrimaryKeyConstraint("app_id", "item", "kind", "other"),
+)
+
+shown_items = Table(
+    "shown_items",
+    metadata,
+    # What a digest has shown to whom, so that tomorrow's shows something else.
+    _app(),
+    Column("user_id", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("shown_on", Date, nullable=False),
+    PrimaryKeyConstraint("app_id", "user_id", "item"),
 )

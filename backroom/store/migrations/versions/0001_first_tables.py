@@ -37,10 +37,17 @@ def upgrade() -> None:
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("acknowledged_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("acknowledged_by", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "told", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'::jsonb"), nullable=False
+        ),
+        sa.Column("fired_notice", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("resolved_notice", sa.Uuid(as_uuid=False), nullable=True),
         sa.CheckConstraint("state IN ('pending', 'firing', 'resolved')", name=op.f("ck_alerts_state")),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_alerts_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
     )
+    op.create_index("ix_alerts_app_id_id", "alerts", ["app_id", "id"], unique=False)
+    op.create_index("ix_alerts_app_id_rule_fired_at", "alerts", ["app_id", "rule", "fired_at"], unique=False)
     op.create_index(
         "uq_alerts_open",
         "alerts",
@@ -78,8 +85,18 @@ def upgrade() -> None:
         ),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("original_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("clamped", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_events_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("app_id", "message_id", name=op.f("pk_events")),
+    )
+    op.create_index(
+        "ix_events_anonymous",
+        "events",
+        ["app_id", "anonymous_id"],
+        unique=False,
+        postgresql_where=sa.text("anonymous_id <> ''"),
     )
     op.create_index("ix_events_app_id_at", "events", ["app_id", "at"], unique=False)
     op.create_index("ix_events_app_id_name_at", "events", ["app_id", "name", "at"], unique=False)
@@ -93,6 +110,31 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_identities_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("app_id", "anonymous_id", name=op.f("pk_identities")),
     )
+    op.create_index("ix_identities_app_id_user_id", "identities", ["app_id", "user_id"], unique=False)
+    op.create_table(
+        "item_events",
+        sa.Column("app_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("item", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("anonymous_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("amount", sa.Numeric(precision=18, scale=2), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("kind IN ('viewed', 'bought')", name=op.f("ck_item_events_kind")),
+        sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_item_events_app_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("app_id", "message_id", "kind", "item", name=op.f("pk_item_events")),
+    )
+    op.create_index(
+        "ix_item_events_anonymous",
+        "item_events",
+        ["app_id", "anonymous_id"],
+        unique=False,
+        postgresql_where=sa.text("anonymous_id <> ''"),
+    )
+    op.create_index("ix_item_events_app_id_kind_at", "item_events", ["app_id", "kind", "at"], unique=False)
+    op.create_index("ix_item_events_app_id_user_id_at", "item_events", ["app_id", "user_id", "at"], unique=False)
     op.create_table(
         "item_pairs",
         sa.Column("app_id", sa.Uuid(as_uuid=False), nullable=False),
@@ -111,11 +153,14 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), server_default="", nullable=False),
         sa.Column("category", sa.Text(), server_default="", nullable=False),
         sa.Column("price", sa.Numeric(precision=18, scale=2), nullable=True),
+        sa.Column("currency", sa.Text(), server_default="", nullable=False),
+        sa.Column("url", sa.Text(), server_default="", nullable=False),
         sa.Column("people", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_items_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("app_id", "id", name=op.f("pk_items")),
     )
+    op.create_index("ix_items_app_id_people", "items", ["app_id", "people"], unique=False)
     op.create_table(
         "keys",
         sa.Column("id", sa.Text(), nullable=False),
@@ -146,7 +191,9 @@ def upgrade() -> None:
         "record_operations",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("app_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("outcome", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_record_operations_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_record_operations")),
@@ -157,13 +204,22 @@ def upgrade() -> None:
         sa.Column("app_id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("collection", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("value", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("key", sa.Text(collation="C"), nullable=False),
+        sa.Column("value", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(value IS NULL) = (deleted_at IS NOT NULL)", name=op.f("ck_records_deleted")),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_records_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("app_id", "collection", "owner", "key", name=op.f("pk_records")),
+    )
+    op.create_index(
+        "ix_records_deleted",
+        "records",
+        ["app_id", "deleted_at"],
+        unique=False,
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
     op.create_table(
         "rule_settings",
@@ -181,20 +237,38 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text(), server_default="", nullable=False),
         sa.Column("state", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("idle_seconds", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("lapses_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_sessions_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("app_id", "token_hash", name=op.f("pk_sessions")),
     )
     op.create_index(
+        "ix_sessions_ended",
+        "sessions",
+        ["app_id", "ended_at"],
+        unique=False,
+        postgresql_where=sa.text("ended_at IS NOT NULL"),
+    )
+    op.create_index(
         "ix_sessions_open",
         "sessions",
-        ["app_id", "expires_at"],
+        ["app_id", "lapses_at"],
         unique=False,
         postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
+        "shown_items",
+        sa.Column("app_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("item", sa.Text(), nullable=False),
+        sa.Column("shown_on", sa.Date(), nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_shown_items_app_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("app_id", "user_id", "item", name=op.f("pk_shown_items")),
     )
     op.create_table(
         "stale_days",

@@ -56,16 +56,36 @@ def upgrade() -> None:
     # A transaction opened for one user sees that user's rows only, whatever the query forgot.
     for table, owner in (
         ("records", "owner"),
+        ("record_operations", "owner"),
         ("inbox_items", "user_id"),
         ("users", "id"),
         ("deliveries", "user_id"),
         ("sessions", "user_id"),
         ("events", "user_id"),
+        ("shown_items", "user_id"),
     ):
         op.execute(
             f"CREATE POLICY reader ON {table} AS RESTRICTIVE USING "
             f"((SELECT current_reader()) IS NULL OR {owner} = (SELECT current_reader()))"
         )
+
+    # What somebody did before signing in is theirs, too, once it is known whose it was.
+    op.execute("""
+        CREATE POLICY reader ON item_events AS RESTRICTIVE USING (
+            (SELECT current_reader()) IS NULL
+            OR user_id = (SELECT current_reader())
+            OR (user_id = '' AND anonymous_id IN
+                (SELECT i.anonymous_id FROM identities i WHERE i.user_id = (SELECT current_reader())))
+        )
+    """)
+    # One person for the user, for what the user did before signing in, and for a visitor nobody knows.
+    op.execute("""
+        CREATE FUNCTION person_of(user_id text, linked text, anonymous_id text)
+        RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        RETURN CASE WHEN user_id <> '' THEN 'u:' || user_id
+                    WHEN linked IS NOT NULL THEN 'u:' || linked
+                    ELSE 'a:' || anonymous_id END
+    """)
 
     # The worker's clock-driven jobs go through the applications one by one; the front door sees its caller's only.
     op.execute("ALTER TABLE apps ENABLE ROW LEVEL SECURITY")
