@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-# A carrier that asks for less is asked again at once by every worker; one that asks for more is wrong, or down.
+# Less than this is no wait at all; more is a mistake in the answer, and would park the letter for good.
 SHORTEST = timedelta(seconds=1)
-LONGEST = timedelta(hours=1)
+LONGEST = timedelta(days=1)
 
 
 def asked_wait(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:

@@ -62,7 +62,7 @@ def number(context: Context, value: object) -> str:
 
 @pass_context
 def plural(context: Context, value: object, **forms: str) -> str:
-    """The form for a number by the language's rules: `zero`, `one`, `two`, `few`, `many`, `other`; `#` is the number."""
+    """The form for a number in its language: `zero`, `one`, `two`, `few`, `many`, `other`; `#` is the number."""
     form = _reader(context).locale.plural_form(_decimal(value))
     if "other" not in forms:
         raise TemplateRuntimeError("plural: give the form `other`")
