@@ -251,7 +251,7 @@ class _Fence(Middleware):
     """Begins nothing that may be somebody else's by now, and hands back when the worker stops."""
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002
-        if isinstance(message, Delivery) and not message.hub.holds(message):
+        if isinstance(message, Delivery) and not message.hub.begin(message):
             message.decide(Release())
             raise SkipMessage("its lease has ended")
 

@@ -64,8 +64,8 @@ class Hub:
         self._lease = lease
         self._lane = lane
         self._kind = kind
-        self._fetch, self._adopt, self._beat, self._leave = (
-            Script(client, name, prefix=prefix) for name in ("fetch", "adopt", "beat", "leave")
+        self._fetch, self._begin, self._adopt, self._beat, self._leave = (
+            Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "beat", "leave")
         )
         self._settler = Settler(Script(client, "settle", prefix=prefix), worker=worker, settled=self._settled)
         socket_timeout = client.get_connection_kwargs().get("socket_timeout") or 2 * LONGEST_WAIT
@@ -114,11 +114,21 @@ class Hub:
         except Empty:
             return None
 
-    def holds(self, delivery: Delivery) -> bool:
+    def begin(self, delivery: Delivery) -> bool:
         """Whether a delivery is still ours to begin, as far as we can know."""
         if time.monotonic() - self._last_contact > self._lease.total_seconds():
             return False
-        return all(self._held.get(held.message.message_id) == held.token for held in delivery.held)
+        if not all(self._held.get(held.message.message_id) == held.token for held in delivery.held):
+            return False
+        suspects = [held for held in delivery.held if held.nth > 1]
+        if not suspects:
+            return True
+        # Whoever had it before may have died of it: say that it begins, so that its death would count.
+        marks = [value for held in suspects for value in (held.message.message_id, held.token)]
+        try:
+            return bool(self._begin(self.worker, len(suspects), *marks))
+        except (redis.RedisError, OSError):
+            return False
 
     def settle(self, delivery: Delivery) -> None:
         """Have what was decided about a delivery carried out."""
@@ -311,7 +321,7 @@ class Hub:
         reply = self._adopt(self.worker)
         rows = []
         for at in range(0, len(reply), 3):
-            token, queue, nth = bytes(reply[at + 1]).split(b"|")
+            token, queue, nth = bytes(reply[at + 1]).split(b"|")[:3]
             rows.append((queue.decode(), 0, bytes(reply[at]).decode(), int(token), int(nth), bytes(reply[at + 2])))
         with self._room:
             there = {row[2]: row[3] for row in rows}

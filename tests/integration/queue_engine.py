@@ -62,7 +62,7 @@ class Engine:
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         with self.client() as client:
             return {key.decode() for key in client.keys("*")}
 
@@ -94,7 +94,9 @@ def running(folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def working(engine: Engine, *actors: Callable[[ValkeyBroker], object], threads: int = 4, **options: Any) -> Iterator[ValkeyBroker]:
+def working(
+    engine: Engine, *actors: Callable[[ValkeyBroker], object], threads: int = 4, **options: Any
+) -> Iterator[ValkeyBroker]:
     """A broker with these actors, and a worker of this process that runs them."""
     broker = ValkeyBroker(engine.url, prefix=engine.prefix, **{"lease": timedelta(seconds=3), **options})
     for declare in actors:
@@ -108,7 +110,9 @@ def working(engine: Engine, *actors: Callable[[ValkeyBroker], object], threads: 
         broker.close()
 
 
-def actor(job: str, function: Callable[..., Any], *, queue: str = "work", **options: Any) -> Callable[[ValkeyBroker], object]:
+def actor(
+    job: str, function: Callable[..., Any], *, queue: str = "work", **options: Any
+) -> Callable[[ValkeyBroker], object]:
     """How to declare a job on a broker."""
     return lambda broker: dramatiq.actor(function, broker=broker, actor_name=job, queue_name=queue, **options)
 

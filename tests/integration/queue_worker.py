@@ -16,7 +16,6 @@ from pathlib import Path
 import dramatiq
 
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.decide import BatchFailed
 
 
 def main(url: str, lease_ms: str, folder: str, threads: str) -> None:
@@ -44,19 +43,17 @@ def main(url: str, lease_ms: str, folder: str, threads: str) -> None:
         for message in messages:
             ran(str(message.kwargs["message"]["n"]), f"{time.monotonic_ns()}")
             time.sleep(0.0005)
-        failed = {m.message_id: RuntimeError("once") for m in messages if m.options.get("attempt", 0) == -1}
-        if failed:
-            raise BatchFailed(failed)
 
     dramatiq.actor(note, broker=broker, actor_name="note", queue_name="work")
     dramatiq.actor(hang, broker=broker, actor_name="hang", queue_name="work")
     dramatiq.actor(die, broker=broker, actor_name="die", queue_name="work")
     dramatiq.actor(lane, broker=broker, actor_name="lane", queue_name="lane", batch=25, linger_ms=5, ordered=True)
-    worker = dramatiq.Worker(broker, worker_threads=int(threads), worker_timeout=100)
-    worker.start()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Before the start, for a job may kill the process at once.
     (Path(folder) / f"up.{os.getpid()}").touch()
+    worker = dramatiq.Worker(broker, worker_threads=int(threads), worker_timeout=100)
+    worker.start()
     stop.wait()
     worker.stop()
     broker.close()

@@ -203,9 +203,7 @@ def test_a_full_buffer_is_said_at_once(engine: Engine):
     async def story() -> None:
         client = open_async_client(engine.url)
         sender = AsyncSender(client, prefix="br", timeout=SOON, most_waiting=10)
-        outcomes = await asyncio.gather(
-            *(sender.send([post("note", n)]) for n in range(20)), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*(sender.send([post("note", n)]) for n in range(20)), return_exceptions=True)
         assert sum(isinstance(outcome, Full) for outcome in outcomes) == 10
         await sender.close()
         await client.aclose()

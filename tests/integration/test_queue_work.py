@@ -210,7 +210,12 @@ def test_an_unknown_job_is_dead_after_a_day(engine: Engine, queues: Queues):
     long_ago = time.time_ns() // 1_000_000 - 25 * 3_600_000
     broker.enqueue(
         dramatiq.Message(
-            queue_name="work", actor_name="of.yesterday", args=(), kwargs={}, options={"parked": long_ago}, message_id="m1"
+            queue_name="work",
+            actor_name="of.yesterday",
+            args=(),
+            kwargs={},
+            options={"parked": long_ago},
+            message_id="m1",
         )
     )
     broker.close()
@@ -241,7 +246,9 @@ def test_a_batch_gets_its_messages_together(engine: Engine, sender: Sender):
     sizes = []
     sender.send([post("rows", n, queue="rows") for n in range(250)])
 
-    with working(engine, actor("rows", lambda messages: sizes.append(len(messages)), queue="rows", batch=100)) as broker:
+    with working(
+        engine, actor("rows", lambda messages: sizes.append(len(messages)), queue="rows", batch=100)
+    ) as broker:
         broker.join("rows", timeout=5000)
 
     assert sorted(sizes) == [50, 100, 100]
@@ -319,7 +326,9 @@ def test_an_ordered_message_that_fails_keeps_its_turn(engine: Engine, sender: Se
             n = message.kwargs["message"]["n"]
             if n == 1 and len(tries) < 2:
                 tries.append(n)
-                raise BatchFailed({m.message_id: RuntimeError("not yet") for m in messages if m.kwargs["message"]["n"] >= 1})
+                raise BatchFailed(
+                    {m.message_id: RuntimeError("not yet") for m in messages if m.kwargs["message"]["n"] >= 1}
+                )
             done.append(n)
 
     with working(engine, actor("lane", work, queue="lane", batch=3, ordered=True, backoff=AT_ONCE)) as broker:

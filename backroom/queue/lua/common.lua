@@ -8,7 +8,8 @@
 --   wake:<queue>        list    a few tokens that end a worker's blocking wait
 --   lane:<queue>        hash    of a batch or ordered queue: `holder` and `count` of the batch in flight (ordered),
 --                               `until` (closed until then), `first` and `full` (lingering since; the size that ends it)
---   inflight:<worker>   hash    id -> "token|queue|delivery"; the token is the fence, and the order for restoring
+--   inflight:<worker>   hash    id -> "token|queue|delivery"; the token is the fence, and the order for restoring;
+--                               "|begun" follows where a later delivery than the first has been begun
 --   workers             zset    worker -> when its lease ends (ms, the server's clock)
 --   token               string  the last token given
 --   deliveries          hash    id -> deliveries without an outcome; only for what was taken back
@@ -91,23 +92,25 @@ local function leave_lane(worker, queue, count)
 end
 
 local function parse_lease(value)
-  local token, queue, delivery = string.match(value, '^(%d+)|(.-)|(%d+)$')
-  return tonumber(token), queue, tonumber(delivery)
+  local token, queue, delivery, begun = string.match(value, '^(%d+)|([^|]*)|(%d+)(|?)')
+  return tonumber(token), queue, tonumber(delivery), begun == '|'
 end
 
--- Give back what a worker holds. `counted`: it died with them, so each has one more delivery without an outcome.
+-- Give back what a worker holds. `counted`: it died with them, so each has one more delivery without an outcome; from
+-- the second on only if it was begun, because what only waited beside a poison message is innocent.
 local function give_back(worker, counted)
   local held = redis.call('HGETALL', inflight_key(worker))
   local queues, buried = {}, 0
   for i = 1, #held, 2 do
     local id = held[i]
-    local token, queue, delivery = parse_lease(held[i + 1])
+    local token, queue, delivery, begun = parse_lease(held[i + 1])
+    local suspect = counted and (delivery == 1 or begun)
     queues[queue] = queues[queue] or {}
-    if counted and delivery >= MOST_DELIVERIES then
+    if suspect and delivery >= MOST_DELIVERIES then
       bury(id, 'poison: ' .. delivery .. ' deliveries without an outcome', redis.call('HGET', MSGS, id))
       buried = buried + 1
     else
-      if counted then redis.call('HSET', DELIVERIES, id, delivery) end
+      if suspect then redis.call('HSET', DELIVERIES, id, delivery) end
       table.insert(queues[queue], {id = id, token = token})
     end
   end

@@ -1,0 +1,426 @@
+"""Nothing is lost when somebody is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dramatiq
+import pytest
+
+from backroom.domain.backoff import Backoff
+from backroom.domain.errors import QueueAway
+from backroom.queue.broker import ValkeyBroker
+from backroom.queue.open import Script, open_client
+from backroom.queue.ops import Queues
+from backroom.queue.sender import Sender
+from tests.integration.queue_engine import Engine, actor, post, running, until, working
+
+PROGRAM = Path(__file__).with_name("queue_worker.py")
+HOME = PROGRAM.parents[2]
+
+
+class Crew:
+    """Worker processes over one engine, and what they wrote down."""
+
+    def __init__(self, engine: Engine, folder: Path, *, lease: timedelta) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.lease = lease
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def hire(self, *, threads: int = 4) -> subprocess.Popen[bytes]:
+        args = [self.engine.url, str(round(self.lease.total_seconds() * 1000)), str(self.folder), str(threads)]
+        with (self.folder / "workers.log").open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), *args],
+                env={**os.environ, "PYTHONPATH": str(HOME)},
+                stdout=out,
+                stderr=out,
+            )
+        self.processes.append(process)
+        until((self.folder / f"up.{process.pid}").exists, within=30)
+        return process
+
+    def runs(self) -> list[list[str]]:
+        with contextlib.suppress(FileNotFoundError):
+            return [line.split() for line in (self.folder / "runs").read_text().splitlines()]
+        return []
+
+    def ran(self) -> Counter[str]:
+        return Counter(run[0] for run in self.runs())
+
+    def dismiss(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with running(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def sender(engine: Engine) -> Iterator[Sender]:
+    with open_client(engine.url) as client:
+        yield Sender(client, prefix="br")
+
+
+@pytest.fixture
+def queues(engine: Engine) -> Iterator[Queues]:
+    with open_client(engine.url) as client:
+        yield Queues(client, prefix="br")
+
+
+@pytest.fixture
+def crew(engine: Engine, tmp_path: Path) -> Iterator[Crew]:
+    crew = Crew(engine, tmp_path, lease=timedelta(seconds=1))
+    yield crew
+    crew.dismiss()
+
+
+def settle_all(sender: Sender, posts: list, *, patience: float = 20) -> None:
+    """Send until the engine has said yes, as a careful client does."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            sender.send(posts)
+        except QueueAway:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
+def nothing_left(queues: Queues, *names: str) -> bool:
+    try:
+        depths = queues.depths()
+    except QueueAway:
+        return False
+    return all(not (depths[name].ready or depths[name].delayed or depths[name].inflight) for name in names)
+
+
+def test_a_killed_workers_messages_run_elsewhere(crew: Crew, sender: Sender, queues: Queues):
+    first = crew.hire(threads=2)
+    sender.send([post("hang", n) for n in range(10)])
+    until(lambda: len(crew.runs()) == 2)
+    (crew.folder / "go").touch()
+    crew.hire(threads=2)
+
+    first.kill()
+
+    until(lambda: nothing_left(queues, "work"))
+    ended = Counter(run[0] for run in crew.runs() if run[2] == "ended")
+    assert ended == {str(n): 1 for n in range(10)}
+
+
+def test_a_message_that_kills_its_worker_five_times_is_buried(crew: Crew, sender: Sender, queues: Queues):
+    sender.send([post("die", "poison", id="m1"), post("note", "neighbour")])
+
+    for _ in range(20):
+        if queues.find("m1")[0] == "dead":
+            break
+        process = crew.hire(threads=1)
+        until(lambda: process.poll() is not None or queues.find("m1")[0] == "dead")  # noqa: B023
+
+    until(lambda: crew.ran()["neighbour"])
+    (dead,) = queues.dead()
+    assert (dead.id, dead.job) == ("m1", "die")
+    assert dead.reason.startswith("poison")
+    assert crew.ran()["poison"] == 5
+
+
+def test_a_zombies_acknowledgement_is_refused(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note", id="m1")])
+    with open_client(engine.url) as client:
+        fetch, settle = (Script(client, name, prefix="br") for name in ("fetch", "settle"))
+        *_, zombie_token, _, _ = fetch("zombie", 1, 1, 0, 1, "work", 0, 0, 0)
+        until(lambda: queues.workers()[0].lease_left < timedelta(0))
+        *_, token, nth, _ = fetch("heir", 60_000, 1, 1, 1, "work", 0, 0, 0)
+
+        assert settle("zombie", 1, "done", "m1", zombie_token, 0, "", "") == [0]
+        assert queues.find("m1")[0] == "running"
+        assert settle("heir", 1, "done", "m1", token, 0, "", "") == [1]
+
+    assert nth == 2
+    assert queues.find("m1")[0] == "done"
+
+
+def test_a_worker_that_was_asleep_does_not_begin_what_it_no_longer_holds(crew: Crew, sender: Sender, queues: Queues):
+    sleeper = crew.hire(threads=1)
+    sender.send([post("hang", "first"), post("note", "second")])
+    until(lambda: crew.ran()["first"])
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    (crew.folder / "go").touch()
+    heir = crew.hire(threads=1)
+    until(lambda: nothing_left(queues, "work"))
+
+    os.kill(sleeper.pid, signal.SIGCONT)
+
+    until(lambda: len(queues.workers()) == 2)
+    assert [run[1] for run in crew.runs() if run[0] == "second"] == [str(heir.pid)]
+
+
+def test_repeating_any_settlement_changes_nothing(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note", n, id=f"m{n}") for n in range(4)])
+    with open_client(engine.url) as client:
+        fetch, settle = (Script(client, name, prefix="br") for name in ("fetch", "settle"))
+        reply = fetch("w", 60_000, 4, 0, 1, "work", 0, 0, 0)
+        tokens = reply[6 + 3 :: 6]
+        bodies = reply[6 + 5 :: 6]
+        orders = [
+            *("done", "m0", tokens[0], 0, "", ""),
+            *("again", "m1", tokens[1], 60_000, bodies[1], ""),
+            *("dead", "m2", tokens[2], 0, "", "odd"),
+            *("release", "m3", tokens[3], 0, "", ""),
+        ]
+        first, again = settle("w", 4, *orders), settle("w", 4, *orders)
+
+    assert (first, again) == ([1, 1, 1, 1], [0, 0, 0, 0])
+    assert [queues.find(f"m{n}")[0] for n in range(4)] == ["done", "scheduled", "dead", "queued"]
+    assert (queues.depths()["work"].ready, queues.depths()["work"].delayed) == (1, 1)
+
+
+class Wire:
+    """The way to the engine, which may be cut, and may break just before an answer arrives.
+
+    Attributes:
+        lose: The next answer that holds this, or the answer to the next request that does, is lost with its connection.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.lose = b""
+        self.lost = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._open = []
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.engine.port))
+                self._open += [near, far]
+                deaf = threading.Event()
+                for source, target, back in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._carry, args=(source, target, back, deaf), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, back: object, deaf: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while got := source.recv(65536):
+                if self.lose and self.lose in got:
+                    self.lose = b""
+                    deaf.set()
+                if back and deaf.is_set():
+                    self.lost.set()
+                    break
+                target.sendall(got)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def wire(engine: Engine) -> Iterator[Wire]:
+    wire = Wire(engine)
+    yield wire
+    wire.close()
+
+
+def test_messages_whose_fetch_was_answered_into_the_void_are_adopted(
+    engine: Engine, wire: Wire, sender: Sender, queues: Queues
+):
+    ran = []
+    broker = ValkeyBroker(wire.url, prefix="br", lease=timedelta(seconds=60))
+    actor("note", lambda message: ran.append(message["n"]))(broker)
+    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=100)
+    worker.start()
+
+    wire.lose = b"treasure"
+    sender.send([post("note", f"treasure{n}") for n in range(4)])
+    assert wire.lost.wait(10)
+
+    # The lease is long: only this worker can have run them.
+    until(lambda: len(ran) == 4, within=10)
+    until(lambda: nothing_left(queues, "work"))
+    worker.stop()
+    broker.close()
+    assert sorted(ran) == [f"treasure{n}" for n in range(4)]
+
+
+def test_a_retry_is_part_of_the_acknowledgement(engine: Engine, wire: Wire, sender: Sender, queues: Queues):
+    tries = []
+
+    def fail_once(message: dict) -> None:
+        tries.append(message["n"])
+        if tries == [0, 1]:
+            # What is decided next will be carried out, but the answer never heard.
+            wire.lose = b"again"
+            raise RuntimeError("once")
+
+    broker = ValkeyBroker(wire.url, prefix="br", lease=timedelta(seconds=60))
+    actor("note", fail_once, backoff=Backoff(first=timedelta(milliseconds=100)))(broker)
+    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=100)
+    worker.start()
+    sender.send([post("note", 0)])
+    broker.join("work", timeout=5000)
+
+    sender.send([post("note", 1, id="m1")])
+
+    assert wire.lost.wait(10)
+    until(lambda: queues.find("m1")[0] == "done")
+    worker.stop()
+    broker.close()
+    assert tries == [0, 1, 1]
+
+
+def test_connections_cut_at_any_time_lose_nothing_and_double_nothing(wire: Wire, sender: Sender, queues: Queues):
+    ran: Counter[int] = Counter()
+    broker = ValkeyBroker(open_client(wire.url), prefix="br", lease=timedelta(seconds=60))
+    actor("note", lambda message: ran.update([message["n"]]))(broker)
+    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=100)
+    worker.start()
+
+    for step in range(10):
+        sender.send([post("note", n) for n in range(step * 300, step * 300 + 300)])
+        until(lambda: len(ran) > step * 300 + 50)  # noqa: B023
+        wire.cut()
+
+    until(lambda: len(ran) == 3000)
+    until(lambda: nothing_left(queues, "work"))
+    worker.stop()
+    broker.close()
+    assert set(ran.values()) == {1}
+
+
+def test_an_engine_that_is_killed_under_load_loses_nothing(engine: Engine, crew: Crew, sender: Sender, queues: Queues):
+    crew.lease = timedelta(seconds=5)
+    workers = [crew.hire(), crew.hire()]
+    accepted = 0
+
+    for _ in range(3):
+        for _ in range(20):
+            settle_all(sender, [post("note", accepted + n) for n in range(20)])
+            accepted += 20
+        engine.kill()
+        engine.start()
+
+    until(lambda: len(crew.ran()) == accepted, within=30)
+    until(lambda: nothing_left(queues, "work"))
+    assert all(worker.poll() is None for worker in workers)
+    assert queues.dead() == []
+
+
+def test_workers_and_engine_killed_in_turn_lose_nothing(engine: Engine, crew: Crew, sender: Sender, queues: Queues):
+    accepted = 0
+    crew.hire()
+
+    for turn in range(4):
+        for _ in range(10):
+            settle_all(sender, [post("note", accepted + n, delay=timedelta(milliseconds=n)) for n in range(20)])
+            accepted += 20
+        crew.hire()
+        crew.processes[turn].kill()
+        if turn == 2:
+            engine.kill()
+            engine.start()
+
+    until(lambda: len(crew.ran()) == accepted, within=30)
+    until(lambda: nothing_left(queues, "work"))
+    assert queues.dead() == []
+
+
+def test_an_ordered_queue_keeps_its_order_over_two_workers_and_a_kill(crew: Crew, sender: Sender, queues: Queues):
+    first, _ = crew.hire(threads=2), crew.hire(threads=2)
+    for at in range(0, 600, 20):
+        sender.send([post("lane", n, queue="lane") for n in range(at, at + 20)])
+        if at == 200:
+            until(lambda: len(crew.runs()) > 60)
+            first.kill()
+
+    until(lambda: len(crew.ran()) == 600, within=30)
+    until(lambda: nothing_left(queues, "lane"))
+    runs = sorted(crew.runs(), key=lambda run: int(run[2]))
+    # What the killed worker had not settled runs again, but nothing is overtaken.
+    last_of: dict[str, int] = {run[0]: at for at, run in enumerate(runs)}
+    assert sorted(last_of, key=lambda n: last_of[n]) == [str(n) for n in range(600)]
+
+
+def test_a_worker_that_is_told_to_stop_leaves_nothing_behind(crew: Crew, sender: Sender, queues: Queues):
+    worker = crew.hire(threads=2)
+    sender.send([post("note", n) for n in range(3000)])
+    until(lambda: len(crew.runs()) > 100)
+
+    worker.terminate()
+    worker.wait(20)
+
+    depth = queues.depths()["work"]
+    assert depth.inflight == 0
+    assert len(crew.ran()) + depth.ready == 3000
+    assert set(crew.ran().values()) == {1}
+    assert queues.workers() == []
+
+
+def test_a_worker_that_outlives_an_outage_goes_on_without_a_restart(engine: Engine, sender: Sender, queues: Queues):
+    ran = []
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))):
+        sender.send([post("note", 1), post("note", 2, delay=timedelta(seconds=1))])
+        until(lambda: ran == [1])
+        engine.kill()
+        engine.start()
+        until(lambda: ran == [1, 2])
+        sender.send([post("note", 3)])
+        until(lambda: ran == [1, 2, 3])
+        until(lambda: nothing_left(queues, "work"))
+
+
+def test_a_lost_script_cache_is_no_loss(engine: Engine, sender: Sender):
+    ran = []
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        for n in range(5):
+            with engine.client() as client:
+                client.script_flush()
+            sender.send([post("note", n)])
+        broker.join("work", timeout=5000)
+
+    assert sorted(ran) == list(range(5))
+
+
+def test_nothing_of_a_finished_run_stays_behind_but_tombstones(engine: Engine, sender: Sender):
+    with working(
+        engine,
+        actor("note", lambda message: None),
+        actor("lane", lambda messages: None, queue="lane", batch=10, ordered=True, linger_ms=1),
+    ) as broker:
+        sender.send([post("note", n) for n in range(50)] + [post("lane", n, queue="lane") for n in range(50)])
+        broker.join("work", timeout=5000)
+        broker.join("lane", timeout=5000)
+
+    left = {key for key in engine.all_keys() if "wake!" not in key}
+    assert left <= {"{br}:done", "{br}:queues", "{br}:token"}
