@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +19,8 @@ from backroom.simulator.letter import Letter, Outcome
 from backroom.simulator.letterbox import Entry, Letterbox
 
 PAGE = 50
+BAR = 1_000
+LEAST_SHARE = 8
 LINKS_SHOWN = 50
 PAGES = Path(__file__).parent / "pages"
 VIEWS = ("html", "text", "source")
@@ -76,6 +79,7 @@ class List:
             "list",
             entries=entries,
             tally=self._box.tally,
+            shares=shares(self._box.tally.outcome),
             asked=asked,
             first=not after,
             older=_link({**chosen, "after": entries[-1].id}) if more else "",
@@ -131,6 +135,19 @@ class Assets:
             raise falcon.HTTPNotFound
         resp.content_type = _ASSETS[name]
         resp.data = (PAGES / name).read_bytes()
+
+
+def shares(counts: Mapping[str, int]) -> list[tuple[Outcome, float, float]]:
+    """How a bar of `BAR` units is shared among outcomes: each with its place and width, none too narrow to be seen."""
+    met = [outcome for outcome in Outcome if counts.get(outcome)]
+    all_of_them = sum(counts[outcome] for outcome in met)
+    room = BAR - LEAST_SHARE * len(met)
+    found, place = [], 0.0
+    for outcome in met:
+        width = LEAST_SHARE + room * counts[outcome] / all_of_them
+        found.append((outcome, place, width))
+        place += width
+    return found
 
 
 def framed(letter: Letter) -> str:
