@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
 DECLARATION = "__rule__"
+# A threshold that every rule has: how long a finding must stand before it fires.
+HOLD = "hold_seconds"
 
 Scope = Literal["host", "app"]
 Severity = Literal["info", "warning", "critical"]
@@ -86,8 +88,12 @@ class Sight(Protocol):
         """Tries to sign in to this application, oldest first."""
         ...
 
-    def firing(self) -> Sequence[str]:
-        """What this rule's open alerts are about."""
+    def firing(self) -> Mapping[str, datetime]:
+        """What this rule's open alerts are about, and when each was last seen."""
+        ...
+
+    def carried(self, carrier: str, *, since: datetime) -> bool:
+        """Whether a carrier has taken a letter of this application since a moment."""
         ...
 
     def setting(self, name: str, default: float) -> float:
@@ -108,9 +114,9 @@ class Rule:
         check: Looks, and yields findings and clears.
         scope: Whether it looks at this machine or at one application's rows.
         severity: How bad a finding is.
-        hold: How long a finding must stand before it fires.
+        hold: How long a finding must stand before it fires, unless an administrator has set `hold_seconds`.
         every: When the clock asks for it: a crontab line (UTC) or an interval.
-        settings: The thresholds an administrator may set, with their defaults.
+        settings: The thresholds an administrator may set, with their defaults; none may be negative.
         about: Its one-line meaning.
     """
 
@@ -124,7 +130,7 @@ class Rule:
     about: str
 
 
-def rule(  # noqa: PLR0913 - each is a keyword that a rule's author may set
+def rule(
     name: str,
     *,
     every: str | timedelta,
@@ -143,7 +149,7 @@ def rule(  # noqa: PLR0913 - each is a keyword that a rule's author may set
             severity=severity,
             hold=hold,
             every=every,
-            settings=settings or {},
+            settings={**(settings or {}), HOLD: hold.total_seconds()},
             about=(inspect.getdoc(function) or "").partition("\n")[0],
         )
         setattr(function, DECLARATION, declaration)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from backroom.store.read.alerts import AlertQuestions
+from backroom.store.read.events import EventQuestions
 from backroom.store.read.inbox import InboxQuestions
+from backroom.store.read.logins import LoginQuestions
 from backroom.store.read.notifications import NotificationQuestions
+from backroom.store.read.records import RecordQuestions
+from backroom.store.read.sessions import SessionQuestions
 from backroom.store.read.users import UserQuestions
 
 
@@ -21,3 +26,8 @@ class Reader:
         self.users = UserQuestions(connection, app)
         self.notifications = NotificationQuestions(connection, app)
         self.inbox = InboxQuestions(connection, app)
+        self.alerts = AlertQuestions(connection, app)
+        self.logins = LoginQuestions(connection, app)
+        self.events = EventQuestions(connection, app)
+        self.records = RecordQuestions(connection, app)
+        self.sessions = SessionQuestions(connection, app)

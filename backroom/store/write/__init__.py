@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from backroom.store.write.alerts import AlertChanges
+from backroom.store.write.events import EventChanges
 from backroom.store.write.inbox import InboxChanges
 from backroom.store.write.notifications import NotificationChanges
+from backroom.store.write.records import RecordChanges
+from backroom.store.write.sessions import SessionChanges
 from backroom.store.write.users import UserChanges
 
 
@@ -21,3 +25,7 @@ class Writer:
         self.users = UserChanges(connection, app)
         self.notifications = NotificationChanges(connection, app)
         self.inbox = InboxChanges(connection, app)
+        self.alerts = AlertChanges(connection, app)
+        self.events = EventChanges(connection, app)
+        self.records = RecordChanges(connection, app)
+        self.sessions = SessionChanges(connection, app)

@@ -1,0 +1,53 @@
+"""Warn administrators before a machine runs out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from backroom.domain.memory import size
+from backroom.domain.rule import Clear, Finding, Host, Sight, rule
+
+# Two levels, so that an alert does not come and go while memory hovers around one.
+FIRES_BELOW = 0.10
+CLEARS_ABOVE = 0.15
+
+
+@rule(
+    "memory.low",
+    scope="host",
+    every="* * * * *",
+    severity="critical",
+    hold=timedelta(minutes=2),
+    settings={"fires_below": FIRES_BELOW, "clears_above": CLEARS_ABOVE},
+)
+def low_memory(sight: Sight) -> Iterator[Finding | Clear]:
+    """Little memory is available on a machine, within the limit that applies to it."""
+    fires_below = sight.setting("fires_below", FIRES_BELOW)
+    clears_above = sight.setting("clears_above", CLEARS_ABOVE)
+    for host in sight.hosts():
+        share = host.memory_available / host.memory_limit if host.memory_limit else 1.0
+        says = f"{share:.1%} of memory is available on {host.name} ({_left(host)})".replace("%", " %", 1)
+        if share < fires_below:
+            yield Finding(about=host.name, says=says, evidence=_evidence(host, share, fires_below))
+        elif share > clears_above:
+            yield Clear(about=host.name, says=says)
+
+
+def _left(host: Host) -> str:
+    return f"{size(host.memory_available)} of {size(host.memory_limit)}, limited by {_limit(host)}"
+
+
+def _limit(host: Host) -> str:
+    return "the control group" if host.limited_by == "cgroup" else "the machine"
+
+
+def _evidence(host: Host, share: float, fires_below: float) -> dict[str, object]:
+    return {
+        "available": size(host.memory_available),
+        "limit": f"{size(host.memory_limit)} ({_limit(host)})",
+        "available_share": round(share, 4),
+        "fires_below": fires_below,
+        "available_bytes": host.memory_available,
+        "limit_bytes": host.memory_limit,
+    }
