@@ -101,7 +101,7 @@ class EmailSendgrid:
 
     @cached_property
     def _client(self) -> SendGridAPIClient:
-        from sendgrid import SendGridAPIClient  # noqa: PLC0415 - 29 MiB that only a worker with this carrier needs
+        from sendgrid import SendGridAPIClient  # noqa: PLC0415 - only a worker with this carrier pays for it
 
         # At its debug level the SDK logs whole mails, and the key.
         logging.getLogger("python_http_client").setLevel(logging.WARNING)

@@ -162,7 +162,7 @@ class SmsTwilio:
 
     def _client(self) -> tuple[Client, Answers]:
         if not hasattr(self._own, "client"):
-            from twilio.rest import Client  # noqa: PLC0415 - 34 MiB that only a worker with this carrier needs
+            from twilio.rest import Client  # noqa: PLC0415 - only a worker with this carrier pays for it
 
             self._own.answers = Answers(self.conf)
             self._own.client = Client(

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import email
 import email.policy
+import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from backroom.domain.errors import Misconfigured, Rejected, Unreachable
@@ -45,6 +54,17 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.says: dict[str, str] = {}
         self.mails: list[bytes] = []
         self.heard: list[str] = []
+        self.tls: ssl.SSLContext | None = None
+        self.tls_from_the_start = False
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self.tls and self.tls_from_the_start:
+            connection = self.tls.wrap_socket(connection, server_side=True)
+        return connection, address
+
+    def handle_error(self, *_: object) -> None:
+        """A client that does not trust us hangs up: nothing to say about it."""
 
     @property
     def port(self) -> int:
@@ -60,9 +80,16 @@ class Conversation(socketserver.StreamRequestHandler):
             self.server.heard.append(line.decode().strip())
             verb = line.split()[0].upper().decode()
             said = self.say(verb) if verb != "QUIT" else self.say(verb)[:0]
+            if verb == "STARTTLS" and self.server.tls:
+                self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+                self.setup()
             if verb == "DATA" and said.startswith("354"):
                 self.server.mails.append(self.mail())
                 said = self.say("END")
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
 
     def say(self, step: str) -> str:
         """Say a step's line; an empty one hangs up."""
@@ -87,6 +114,38 @@ def server() -> Iterator[MailServer]:
     found.shutdown()
     found.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for loopback that signs itself, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail.example")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "mail.pem"
+    no_password = serialization.NoEncryption()
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password)
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+def tls_server(server: MailServer, certificate: Path) -> MailServer:
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.tls.load_cert_chain(certificate)
+    server.says["EHLO"] = "250-mail.example\r\n250-STARTTLS\r\n250 AUTH PLAIN"
+    server.says["STARTTLS"] = "220 go"
+    server.says["AUTH"] = "235 2.7.0 welcome"
+    return server
 
 
 def channel(server: MailServer, **changes: object) -> EmailSmtp:
@@ -191,6 +250,24 @@ def test_a_server_that_hangs_up_may_have_the_mail_only_once_it_got_it(
     with pytest.raises(Unreachable) as caught:
         channel(server).send(LETTER)
     assert caught.value.maybe_sent is maybe
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_a_mail_goes_over_tls_to_a_server_that_can_be_trusted(
+    tls_server: MailServer, certificate: Path, security: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls_server.tls_from_the_start = security == "tls"
+    assert channel(tls_server, security=security, username="shop", password="right").send(LETTER).provider_id
+    assert len(tls_server.mails) == 1
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_a_certificate_that_nobody_vouches_for_gets_no_mail(tls_server: MailServer, security: str) -> None:
+    tls_server.tls_from_the_start = security == "tls"
+    with pytest.raises(Misconfigured, match="certificate"):
+        channel(tls_server, security=security, username="shop", password="right").send(LETTER)
+    assert not any("AUTH" in line for line in tls_server.heard)
 
 
 def test_a_rude_goodbye_does_not_matter(server: MailServer) -> None:
