@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, create_engine, insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from backroom.domain.keys import Key, Kind, keyed_hash, mint
-from backroom.store.engine import driver_url, told_when_away
+from backroom.store.engine import owner_engine
 from backroom.store.tables import apps, keys
 
 
@@ -41,23 +41,19 @@ def create_application(database_url: str, *, name: str, secret: bytes) -> Applic
         StoreAway: PostgreSQL does not answer.
         ValueError: The name is taken.
     """
-    engine = create_engine(driver_url(database_url))
-    try:
-        with told_when_away(), engine.begin() as connection:
-            connection.execute(text("LOCK TABLE apps IN SHARE ROW EXCLUSIVE MODE"))
-            if connection.scalar(select(apps.c.id).where(apps.c.name == name)) is not None:
-                raise ValueError(f"there is an application named {name!r} already")
-            app: str = connection.scalar(text("SELECT gen_random_uuid()::text")) or ""
-            house = connection.scalar(select(apps.c.id).where(apps.c.is_house)) is None
-            connection.execute(insert(apps).values(id=app, name=name, is_house=house))
-            return Application(
-                id=app,
-                name=name,
-                secret_key=_add_key(connection, app, "secret", secret),
-                write_key=_add_key(connection, app, "write", secret),
-            )
-    finally:
-        engine.dispose()
+    with owner_engine(database_url) as engine, engine.begin() as connection:
+        connection.execute(text("LOCK TABLE apps IN SHARE ROW EXCLUSIVE MODE"))
+        if connection.scalar(select(apps.c.id).where(apps.c.name == name)) is not None:
+            raise ValueError(f"there is an application named {name!r} already")
+        app: str = connection.scalar(text("SELECT gen_random_uuid()::text")) or ""
+        house = connection.scalar(select(apps.c.id).where(apps.c.is_house)) is None
+        connection.execute(insert(apps).values(id=app, name=name, is_house=house))
+        return Application(
+            id=app,
+            name=name,
+            secret_key=_add_key(connection, app, "secret", secret),
+            write_key=_add_key(connection, app, "write", secret),
+        )
 
 
 def create_key(database_url: str, *, app: str, kind: Kind, secret: bytes) -> Key:
@@ -66,12 +62,8 @@ def create_key(database_url: str, *, app: str, kind: Kind, secret: bytes) -> Key
     Raises:
         StoreAway: PostgreSQL does not answer.
     """
-    engine = create_engine(driver_url(database_url))
-    try:
-        with told_when_away(), engine.begin() as connection:
-            return _add_key(connection, app, kind, secret)
-    finally:
-        engine.dispose()
+    with owner_engine(database_url) as engine, engine.begin() as connection:
+        return _add_key(connection, app, kind, secret)
 
 
 def list_applications(database_url: str) -> list[tuple[str, str]]:
@@ -80,13 +72,9 @@ def list_applications(database_url: str) -> list[tuple[str, str]]:
     Raises:
         StoreAway: PostgreSQL does not answer.
     """
-    engine = create_engine(driver_url(database_url))
-    try:
-        with told_when_away(), engine.connect() as connection:
-            rows = connection.execute(select(apps.c.id, apps.c.name).order_by(apps.c.created_at))
-            return [(row.id, row.name) for row in rows]
-    finally:
-        engine.dispose()
+    with owner_engine(database_url) as engine, engine.connect() as connection:
+        rows = connection.execute(select(apps.c.id, apps.c.name).order_by(apps.c.created_at))
+        return [(row.id, row.name) for row in rows]
 
 
 def _add_key(connection: Connection, app: str, kind: Kind, secret: bytes) -> Key:

@@ -45,13 +45,25 @@ def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, co
         hide_parameters=True,
         connect_args={
             "connect_timeout": max(2, round(connect_timeout.total_seconds())),
-            "options": f"-c role={door} -c statement_timeout=30s -c idle_in_transaction_session_timeout=2min{read_only}",
+            "options": f"-c role={door} -c statement_timeout=30s"
+            f" -c idle_in_transaction_session_timeout=2min{read_only}",
             "application_name": door,
             "keepalives_idle": 10,
         },
     )
     event.listen(engine, "handle_error", _say_away)
     return engine
+
+
+@contextmanager
+def owner_engine(database_url: str) -> Iterator[Engine]:
+    """Connections as the owner of the tables, for a terminal; closed at the end."""
+    engine = create_engine(driver_url(database_url), hide_parameters=True, connect_args={"connect_timeout": 5})
+    event.listen(engine, "handle_error", _say_away)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
