@@ -18,7 +18,7 @@ import uuid_utils
 from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, Callers, utc_now
 from api_shim.problem import Problem
-from backroom.domain.errors import Invalid, StoreAway
+from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 from backroom.domain.job import Message
 from backroom.queue.answers import AsyncAnswers
 from backroom.queue.hot import AsyncHot
@@ -185,7 +185,7 @@ class Door:
         wait = wanted_wait(req)
         post = self.post(message, id=id, answer=bool(wait))
         await self.sender.send([post])
-        outcome = await self.answers.wait(post.id, timeout=wait) if wait else None
+        outcome = await self._outcome(post.id, wait=wait) if wait else None
         resp.set_header("Location", location)
         if outcome is None:
             resp.status = falcon.HTTP_202
@@ -193,6 +193,13 @@ class Door:
         else:
             resp.set_header("Preference-Applied", f"wait={round(wait.total_seconds())}")
             answer_outcome(resp, msgspec.json.decode(outcome))
+
+    async def _outcome(self, id: str, *, wait: timedelta) -> bytes | None:
+        try:
+            return await self.answers.wait(id, timeout=wait)
+        except (Full, QueueAway):
+            # It was accepted, and that must be said: who is refused here would ask again.
+            return None
 
 
 def answer_outcome(resp: falcon.asgi.Response, outcome: dict[str, Any]) -> None:
