@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from backroom.domain.alerting import ReportFinding
 from backroom.domain.delivery import FINAL, Verdict, judge, may_repeat
 from backroom.domain.errors import Cancel, Misconfigured, Permanent, Rejected, Snooze, TemplateFailed, Unreachable
 from backroom.domain.job import AppMessage, job
@@ -103,7 +104,9 @@ def _send(delivery: Delivery, letter: Letter, kind: NotificationType, channel: C
             repeatable=channel.repeatable,
             chance=tools.chance(),
         )
-        log.info("delivery.not_taken", delivery=delivery.id, medium=delivery.medium, state=verdict.state, code=verdict.code)
+        log.info(
+            "delivery.not_taken", delivery=delivery.id, medium=delivery.medium, state=verdict.state, code=verdict.code
+        )
         _settle(claimed, verdict, tools, address=letter.to)
         if verdict.state == "retrying":
             raise Snooze(verdict.after, verdict.reason) from error
@@ -142,4 +145,21 @@ def _settle(delivery: Delivery, verdict: Verdict, tools: Tools, *, address: str 
         if verdict.suppress and address:
             tools.write.users.suppress(medium=delivery.medium, address=address, reason=verdict.reason)
 
+    # Not in `record`, which may run several times.
+    if verdict.alarm:
+        _raise_alarm(delivery, verdict, tools)
     tools.insist(record)
+
+
+def _raise_alarm(delivery: Delivery, verdict: Verdict, tools: Tools) -> None:
+    # The letter that tells of it may fail for the same reason and come by here: that finds the alert open, and ends.
+    report = ReportFinding(
+        app=tools.app,
+        rule="carrier.misconfigured",
+        about=delivery.carrier,
+        says=f"{delivery.carrier} refuses us: {verdict.reason}",
+        severity="critical",
+        evidence={"channel": delivery.medium, "reason": verdict.reason, "code": verdict.code},
+    )
+    # Ten thousand letters that are refused in the same minute are one report.
+    tools.later(report, id=f"alert.report:{tools.app}:{delivery.carrier}:{tools.now():%Y%m%dT%H%M}")

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from backroom.domain.memory import NO_LIMIT, Group, Machine, memory
 from backroom.domain.rule import Host
