@@ -30,6 +30,7 @@ from backroom.embedded.note import free_port, port_is_free
 from backroom.settings import Settings
 
 DOOR_WITHIN = timedelta(seconds=60)
+WORKER_WITHIN = timedelta(seconds=30)
 ASK_EVERY = timedelta(milliseconds=100)
 REQUEST_WITHIN_SECONDS = 5.0
 WINDOWS = {"worker": timedelta(seconds=30)}
@@ -226,7 +227,7 @@ async def _keep_open(house: House, crew: Crew, screen: Screen) -> None:
 async def _welcome(house: House, screen: Screen) -> None:
     """Wait until the door answers, then say how to knock."""
     async with httpx.AsyncClient(timeout=REQUEST_WITHIN_SECONDS, trust_env=False) as client:
-        if not await _ready(client, f"{house.door}/readyz"):
+        if not await _ready(client, f"{house.door}/readyz", within=DOOR_WITHIN):
             waited = f"{DOOR_WITHIN.total_seconds():.0f} s"
             screen.news("", f"the door has not become ready within {waited}; its last answer is at {house.door}/readyz")
             return
@@ -249,9 +250,10 @@ async def _welcome(house: House, screen: Screen) -> None:
     screen.plain("\n Ctrl-C stops everything.\n", style="dim")
 
 
-async def _ready(client: httpx.AsyncClient, url: str) -> bool:
+async def _ready(client: httpx.AsyncClient, url: str, *, within: timedelta) -> bool:
+    """Whether `url` comes to answer well."""
     try:
-        async with asyncio.timeout(DOOR_WITHIN.total_seconds()):
+        async with asyncio.timeout(within.total_seconds()):
             while True:
                 try:
                     if (await client.get(url)).is_success:
@@ -265,13 +267,17 @@ async def _ready(client: httpx.AsyncClient, url: str) -> bool:
 
 
 async def _introduce(client: httpx.AsyncClient, house: House, key: str, screen: Screen) -> bool:
-    """Make the user that the printed command writes to."""
+    """Make the user that the printed command writes to, and wait until a worker has really done so."""
     url = f"{house.door}/v1/users/{household.NEWCOMER}"
+    client.headers["Authorization"] = f"Bearer {key}"
     try:
-        answer = await client.put(url, json=NEWCOMER, headers={"Authorization": f"Bearer {key}"})
-        answer.raise_for_status()
+        (await client.put(url, json=NEWCOMER)).raise_for_status()
     except httpx.HTTPError as error:
         screen.news("", f"user {household.NEWCOMER} could not be made: {error}")
+        return False
+    if not await _ready(client, url, within=WORKER_WITHIN):
+        waited = f"{WORKER_WITHIN.total_seconds():.0f} s"
+        screen.news("", f"no worker has made user {household.NEWCOMER} within {waited}: look at what the worker says")
         return False
     return True
 

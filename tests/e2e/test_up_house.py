@@ -1,19 +1,24 @@
 """`backroom up`, watched from outside as its user does; small programs stand where the Procfile's processes would."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from backroom.embedded import Engines
 from backroom.embedded.server import gone_within
@@ -26,7 +31,7 @@ import http.server, os, signal, sys
 
 class Door(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200 if self.path == "/readyz" else 404)
+        self.send_response(200 if self.path in ("/readyz", "/v1/users/ada") else 404)
         self.end_headers()
 
     def do_PUT(self):
@@ -107,12 +112,16 @@ class Up:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "a project with spaces"
+def folder() -> Iterator[Path]:
+    # Not in pytest's folder: as root, PostgreSQL's user could not reach it, and its data would stay elsewhere.
+    around = Path(tempfile.mkdtemp(prefix="backroom-test-"))
+    around.chmod(0o755)
+    folder = around / "a project with spaces"
     folder.mkdir()
     for name, text in {"door.py": DOOR, "patient.py": PATIENT, "stubborn.py": STUBBORN, "Procfile": PROCFILE}.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return folder
+    yield folder
+    shutil.rmtree(around, ignore_errors=True)
 
 
 @pytest.fixture
@@ -127,6 +136,25 @@ def up(folder: Path) -> Iterator[type]:
     yield begin
     for house in begun:
         house.end(signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    code: int
+    checks: list[dict[str, str]]
+
+
+def diagnosis(folder: Path, **environ: str) -> Diagnosis:
+    done = subprocess.run(
+        [sys.executable, "-m", "backroom", "doctor", "--json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Diagnosis(done.returncode, json.loads(done.stdout))
 
 
 def speakers(said: str, words: str) -> list[str]:
@@ -253,6 +281,35 @@ def test_a_killed_worker_and_a_killed_engine_are_back_on_their_own(up, folder):
     house.until("ended unasked with signal SIGKILL; started again").until("answers again")
     until(lambda: house.said.count("at work") == 3)
     assert house.end() == 0
+
+
+def test_the_doctor_says_what_runs_and_breaks_on_what_forgets(up, folder, redis_url):
+    house = up().until_open()
+
+    found = diagnosis(folder, PORT=str(house.port))
+    assert house.end() == 0
+
+    assert {check["name"]: check["state"] for check in found.checks}["Tables"] == "ok"
+    assert [check for check in found.checks if check["state"] == "broken"] == []
+    assert found.code == 0
+
+    gone = diagnosis(folder, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0", PORT=str(house.port))
+    (broken,) = [check for check in gone.checks if check["state"] == "broken"]
+    assert broken["name"] == "Valkey"
+    assert "correct REDIS_URL" in broken["mend"]
+    assert gone.code == 1
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("appendonly", "no")
+        try:
+            (broken,) = [
+                check
+                for check in diagnosis(folder, REDIS_URL=redis_url, PORT=str(house.port)).checks
+                if check["state"] == "broken"
+            ]
+        finally:
+            client.config_set("appendonly", "yes")
+    assert "forgets accepted jobs" in broken["found"]
 
 
 def test_a_second_request_to_stop_hurries_and_says_so(up, folder):

@@ -32,8 +32,12 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "a home with spaces" / "ünd more"
+def home() -> Iterator[Path]:
+    # Not in pytest's folder: as root, PostgreSQL's user could not reach it, and its data would stay elsewhere.
+    around = Path(tempfile.mkdtemp(prefix="backroom-test-"))
+    around.chmod(0o755)
+    yield around / "a home with spaces" / "ünd more"
+    shutil.rmtree(around)
 
 
 @pytest.fixture
@@ -173,6 +177,7 @@ def test_a_second_process_shares_the_engines_and_leaves_them_running(home, engin
         engines.stop()
 
         assert all(psutil.pid_exists(pid) for pid in pids)
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
 def test_two_homes_live_side_by_side(tmp_path):
@@ -210,7 +215,7 @@ def test_process_ids_left_by_a_kill_and_reused_by_strangers_are_ignored(home, en
     engines.stop()
     (home / "valkey.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
     (home / "postgres.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
-    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n", encoding="ascii")
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n", encoding="utf-8")
 
     engines.start(fast=True)
 
