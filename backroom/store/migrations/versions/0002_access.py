@@ -62,6 +62,7 @@ def upgrade() -> None:
         ("deliveries", "user_id"),
         ("sessions", "user_id"),
         ("events", "user_id"),
+        ("identities", "user_id"),
         ("shown_items", "user_id"),
     ):
         op.execute(

@@ -1,0 +1,59 @@
+"""A copy of the tree that a test may break, and processes that run in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).parent.parent
+COPIED = (
+    *("alerts", "api_shim", "backroom", "channels", "jobs", "templates", "workers"),
+    *("docs", ".env.example", "pyproject.toml", "scheduler.py"),
+)
+WITHIN_SECONDS = 120
+
+
+def scratch_copy(folder: Path) -> Path:
+    """The tree as it stands in the checkout, without what tools and running houses leave there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        source = HOME / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def run_in(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment in the copy, which comes before anything installed."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=_environ(folder, environ),
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_SECONDS,
+        check=False,
+    )
+
+
+def python_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python in the copy."""
+    return run_in(folder, sys.executable, *arguments, **environ)
+
+
+def _environ(folder: Path, more: dict[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Wide enough that no table wraps a name.
+        "COLUMNS": "250",
+        "BACKROOM_HOME": str(folder / ".backroom"),
+        **more,
+    }
