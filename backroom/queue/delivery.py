@@ -64,6 +64,7 @@ class Delivery(MessageProxy):
         self.batch = batch
         self.decisions: Mapping[str, Decision] | None = None
         self.otherwise: Decision | None = None
+        self.settled = False
 
     def decide(self, decision: Decision, *, except_for: Mapping[str, Decision] | None = None) -> None:
         """Decide about every message in it; the last word counts."""

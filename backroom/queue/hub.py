@@ -28,6 +28,7 @@ LONGEST_ENGINE_PAUSE = 5.0
 FLUSH = timedelta(seconds=5)
 PARK = timedelta(seconds=30)
 LONGEST_PARKED = timedelta(hours=24)
+MOST_UNSETTLED = 4  # times the capacity
 HEADER = 6
 FIELDS = 6
 
@@ -75,6 +76,9 @@ class Hub:
         self._room = Condition()
         self._queues: dict[str, SimpleQueue[Delivery]] = {}
         self._capacity = 0
+        # Deliveries that nobody has decided about, and those whose settlement the engine has not confirmed: the next
+        # fetch need not wait for the last acknowledgement.
+        self._undecided = 0
         self._in_flight = 0
         self._held: dict[str, int] = {}
         self._settled_meanwhile: set[int] | None = None
@@ -134,10 +138,16 @@ class Hub:
         """Have what was decided about a delivery carried out."""
         decision = delivery.otherwise
         with self._room:
+            if delivery.settled:
+                return
+            delivery.settled = True
+            self._undecided -= 1
             if isinstance(decision, Release) and decision.engine_away:
                 self._pause()
             elif decision is None or isinstance(decision, Done):
                 self._engine_pause = 0.0
+            if self._free() >= self._worth_a_call():
+                self._room.notify_all()
         self._settler.add(Settlement(orders=delivery.orders(), delivery=delivery))
 
     def hand_back(self, deliveries: Iterable[Delivery] = ()) -> None:
@@ -275,14 +285,20 @@ class Hub:
         with self._room:
             while not self._stopping.is_set():
                 pause = self._paused_until - time.monotonic()
-                free = self._capacity - self._in_flight
-                if self._queues and pause <= 0 and free >= max(1, self._capacity // 4):
+                free = self._free()
+                if self._queues and pause <= 0 and free >= self._worth_a_call():
                     # While an engine is away, one message is enough to see whether it is back.
                     return 1 if self._engine_pause else free
                 if not block:
                     return 0
                 self._room.wait(pause if pause > 0 else None)
         return 0
+
+    def _free(self) -> int:
+        return min(self._capacity - self._undecided, MOST_UNSETTLED * self._capacity - self._in_flight)
+
+    def _worth_a_call(self) -> int:
+        return max(1, self._capacity // 4)
 
     def _pause(self) -> None:
         now = time.monotonic()
@@ -378,15 +394,17 @@ class Hub:
 
     def _deliver(self, queue: str, delivery: Delivery) -> None:
         with self._room:
+            self._undecided += 1
             self._in_flight += 1
             for held in delivery.held:
                 self._held[held.message.message_id] = held.token
             deliveries = self._queues.get(queue)
-        if deliveries is None or self._stopping.is_set():
-            delivery.decide(Release())
-            self.settle(delivery)
-        else:
-            deliveries.put(delivery)
+            if deliveries is not None and not self._stopping.is_set():
+                # Under the lock: who drops the queue next will find it there.
+                deliveries.put(delivery)
+                return
+        delivery.decide(Release())
+        self.settle(delivery)
 
     def _settle_unseen(self, held: Held, decision: Decision, lane: Lane) -> None:
         with self._room:
