@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, literal, update
 from sqlalchemy.dialects.postgresql import insert
 
 from backroom.store.tables import alerts, rule_settings
@@ -63,7 +63,7 @@ class AlertChanges:
             says: Why it is fine again.
             notice: The id of the notification that says so, kept if somebody was told that it fired.
         """
-        told = case((func.jsonb_array_length(alerts.c.told) > 0, notice))
+        told = case((func.jsonb_array_length(alerts.c.told) > 0, literal(notice, alerts.c.id.type)))
         firing = alerts.c.state == "firing"
         return self._change(alert, firing, state="resolved", resolved_at=at, says=says, resolved_notice=told)
 
