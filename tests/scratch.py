@@ -33,7 +33,7 @@ def run_in(folder: Path, *command: str, **environ: str) -> subprocess.CompletedP
     return subprocess.run(
         command,
         cwd=folder,
-        env=_environ(folder, environ),
+        env=environ_for(folder, environ),
         capture_output=True,
         text=True,
         timeout=WITHIN_SECONDS,
@@ -46,7 +46,8 @@ def python_in(folder: Path, *arguments: str, **environ: str) -> subprocess.Compl
     return run_in(folder, sys.executable, *arguments, **environ)
 
 
-def _environ(folder: Path, more: dict[str, str]) -> dict[str, str]:
+def environ_for(folder: Path, more: dict[str, str]) -> dict[str, str]:
+    """What a process in the copy gets: nothing of a developer's own settings."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     return {
         **kept,
