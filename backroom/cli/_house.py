@@ -208,9 +208,8 @@ async def _keep_open(house: House, crew: Crew, screen: Screen) -> None:
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
-        # The terminal has just shown ^C.
-        screen.note("stopping; once more to hurry")
         crew.ask_to_stop()
+        screen.note("stopping; once more to hurry")
 
     for order in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(order, asked)

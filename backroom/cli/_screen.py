@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -66,8 +67,10 @@ class Screen:
             lines = "".join(f"{start}\x1b[{style}m{line}\x1b[0m\n" for line in text.split("\n"))
         else:
             lines = "".join(f"{start}{line}\n" for line in text.split("\n"))
-        sys.stdout.write(lines)
-        sys.stdout.flush()
+        # The terminal may have been closed: nobody is left to tell, but the programs still have to be stopped in order.
+        with suppress(OSError):
+            sys.stdout.write(lines)
+            sys.stdout.flush()
 
 
 def child_colours(screen: Screen) -> dict[str, str]:
