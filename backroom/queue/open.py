@@ -34,8 +34,18 @@ def open_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONN
 
 
 def open_async_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.asyncio.Redis:
-    """A client for an event loop; otherwise like `open_client`."""
-    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), max_connections=most, **_limits(timeout))
+    """A client for an event loop; otherwise like `open_client`.
+
+    Who finds every connection in use waits for one, as long as for an answer: a crowd is served, not turned away.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        retry=AsyncRetry(NoBackoff(), 0),
+        max_connections=most,
+        timeout=timeout.total_seconds(),
+        **_limits(timeout),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def without_retries(client: redis.Redis) -> redis.Redis:

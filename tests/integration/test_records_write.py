@@ -117,8 +117,8 @@ def test_of_many_who_hold_the_same_version_exactly_one_wins(house: TestHouse) ->
     accepted = [answer.json()["id"] for answer in answers if answer.status_code == 202]
     client = house.client(url)
     done = [
-        until(lambda id=id: (found := client.get(f"/v1/operations/{id}").json())["state"] == "done" and found)
-        for id in accepted
+        until(lambda one=one: (found := client.get(f"/v1/operations/{one}").json())["state"] == "done" and found)
+        for one in accepted
     ]
     statuses = [answer.status_code for answer in answers if answer.status_code != 202] + [one["status"] for one in done]
 

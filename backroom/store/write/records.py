@@ -8,7 +8,9 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, BOOLEAN, TEXT
+from sqlalchemy.exc import DataError
 
+from backroom.domain.errors import Invalid
 from backroom.domain.record import Kept, Outcome, Place, Write
 from backroom.store.tables import record_operations, records
 
@@ -85,21 +87,26 @@ class RecordChanges:
         }
 
     def keep(self, changed: Mapping[Place, Kept], *, at: datetime) -> None:
-        """Keep these from now on; a deleted one's version is kept without its value."""
+        """Keep these from now on; a deleted one's version is kept without its value.
+
+        Raises:
+            Invalid: PostgreSQL refuses a value, which the front door should have refused.
+        """
         if not changed:
             return
         kept = changed.values()
-        self._connection.execute(
-            _KEEP,
-            {
-                "app": self._app,
-                "at": at,
-                **_columns(changed),
-                "values": [None if one.value is None else msgspec.json.encode(one.value).decode() for one in kept],
-                "versions": [str(one.version) for one in kept],
-                "born": [one.born for one in kept],
-            },
-        )
+        columns = {
+            "app": self._app,
+            "at": at,
+            **_columns(changed),
+            "values": [None if one.value is None else msgspec.json.encode(one.value).decode() for one in kept],
+            "versions": [str(one.version) for one in kept],
+            "born": [one.born for one in kept],
+        }
+        try:
+            self._connection.execute(_KEEP, columns)
+        except DataError as error:
+            raise Invalid("/value", "cannot be kept") from error
 
     def remember(self, outcomes: Iterable[tuple[Write, Outcome]], *, at: datetime) -> None:
         """Remember what became of these writes, so that they are not done again."""

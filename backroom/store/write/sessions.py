@@ -53,7 +53,7 @@ class SessionChanges:
             },
             where=sessions.c.ended_at.is_(None) & or_(sessions.c.revision < new.revision, new.ended_at.is_not(None)),
         )
-        return self._connection.execute(command).rowcount
+        return len(self._connection.execute(command.returning(sessions.c.token_hash)).all())
 
     def end_lapsed(self, *, before: datetime, at: datetime, limit: int) -> int:
         """End sessions that were over by then; how many there were."""
