@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from backroom.domain.errors import Invalid
+from backroom.domain.errors import Invalid, Snooze
 from backroom.domain.job import AppMessage, job
 from backroom.domain.notification import NotificationType, Planned, letters_for
 from backroom.store.rows import User
 from backroom.tools import Tools
 from jobs.delivery_attempt import AttemptDelivery
+
+# The front door knows its readers, but a profile may have been accepted just before and wait in the same queue.
+PATIENCE = timedelta(seconds=30)
 
 
 class SendNotification(AppMessage, frozen=True, kw_only=True):
@@ -39,6 +42,8 @@ def send_notification(message: SendNotification, tools: Tools) -> None:
     if notification is None:
         raise Invalid("/type", f"there is no notification type {message.type!r}")
     readers = {user.id: user for user in tools.read.users.many(message.to)}
+    if len(readers) < len(set(message.to)) and tools.now() - message.accepted_at < PATIENCE:
+        raise Snooze(timedelta(seconds=1), "a reader's profile is still on its way")
     tools.write.notifications.add(
         {
             "id": tools.message_id,
@@ -66,9 +71,7 @@ def _rows(
     user: str, reader: User | None, notification: NotificationType, mediums: Sequence[str], tools: Tools
 ) -> Iterator[dict[str, Any]]:
     carriers = {medium: channel.contact for medium, channel in tools.channels.items()}
-    for letter in letters_for(
-        notification, user=user, contacts=reader.contacts if reader else {}, carriers=carriers
-    ):
+    for letter in letters_for(notification, user=user, contacts=reader.contacts if reader else {}, carriers=carriers):
         if mediums and letter.medium not in mediums:
             continue
         row = {"user_id": user, "medium": letter.medium}

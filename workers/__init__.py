@@ -1,6 +1,6 @@
 """The engine room: opens connections, binds every job on the shelf to Dramatiq, and runs them until told to stop.
 
-`dramatiq workers:boot` is the whole command; there is no global broker.
+`dramatiq workers:boot` is the whole command. Nothing of ours asks for a global broker.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 def boot() -> Broker:
     """The broker of this process, from the environment's settings, with every job bound to it."""
-    from workers.room import open_room  # noqa: PLC0415 - importing the package must stay silent and light
+    # Importing the package must stay silent and light.
+    from dramatiq import set_broker  # noqa: PLC0415
 
-    return open_room()
+    from workers.room import open_room  # noqa: PLC0415
+
+    broker = open_room()
+    # Dramatiq's command calls us, forgets what we return, and asks for the global one.
+    set_broker(broker)
+    return broker
