@@ -11,9 +11,9 @@ import msgspec
 import structlog
 from dramatiq.middleware import CurrentMessage
 
-from backroom.domain.errors import EngineAway, Invalid, Outcome
+from backroom.domain.errors import EngineAway, Invalid, Outcome, Permanent
 from backroom.domain.job import Job, Message
-from backroom.queue.decide import BatchFailed
+from backroom.queue.decide import BatchFailed, Behind
 from backroom.shelf import Shelves
 from backroom.tools import House, Tools
 
@@ -72,9 +72,16 @@ def _batch(job: Job, house: House) -> Callable[..., None]:
             log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
             middle = len(envelopes) // 2
             _try(envelopes[:middle], app, failed)
+            if job.ordered and any(_comes_again(failed.get(one.message_id)) for one in envelopes[:middle]):
+                failed.update((one.message_id, Behind("one before it comes again")) for one in envelopes[middle:])
+                return
             _try(envelopes[middle:], app, failed)
 
     return run
+
+
+def _comes_again(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, Permanent)
 
 
 def _work(

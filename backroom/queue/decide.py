@@ -37,6 +37,10 @@ class BatchFailed(BackroomError):
         self.failures = dict(failures)
 
 
+class Behind(BackroomError):
+    """A message of an ordered batch was not begun, because one before it has to be tried again first."""
+
+
 class Decide(Middleware):
     """Decides about a delivery when its job has ended.
 
@@ -95,7 +99,7 @@ def decide(message: Message[Any], error: BaseException, *, attempts: int, backof
     if isinstance(error, (EngineAway, BrokerConnectionError)):
         log.warning("job.released", job=message.actor_name, id=message.message_id, error=type(error).__name__)
         return Release(engine_away=True)
-    if isinstance(error, Shutdown):
+    if isinstance(error, (Shutdown, Behind)):
         return Release()
     attempt = _note_failure(message, error)
     said = _words(error)
