@@ -18,6 +18,8 @@ ACCOUNT_FAILURES, ACCOUNT_SOURCES, ACCOUNT_WITHIN = 10, 5, 15 * 60
 # Somebody got in after that many failures: a forgetful user, or the attacker.
 FAILURES_BEFORE_SUCCESS = 5
 COOL_DOWN = 5 * 60
+# Looks come within seconds of an event. Were all calm again by then, an attack would have been and gone unseen.
+SHORTEST_COOL_DOWN = timedelta(seconds=10)
 # The longest that a look may reach back, whatever the settings say.
 FURTHEST = timedelta(hours=6)
 
@@ -87,7 +89,7 @@ class Limits:
             account_sources=setting("account_sources", ACCOUNT_SOURCES),
             account_within=seconds("account_within_seconds", ACCOUNT_WITHIN),
             failures_before_success=setting("failures_before_success", FAILURES_BEFORE_SUCCESS),
-            cool_down=seconds("cool_down_seconds", COOL_DOWN),
+            cool_down=max(seconds("cool_down_seconds", COOL_DOWN), SHORTEST_COOL_DOWN),
         )
 
     @property
@@ -194,7 +196,7 @@ def _break_in(account: str, tries: Sequence[Login], limits: Limits, now: datetim
         if not login.succeeded:
             failures.append(login)
             continue
-        if len(failures) >= limits.failures_before_success and now - login.at < limits.cool_down:
+        if len(failures) >= max(1, limits.failures_before_success) and now - login.at < limits.cool_down:
             says = f"Somebody signed in to account {account} after {len(failures)} failures"
             evidence = {**_failures(list(failures)), "signed_in_from": login.source, "signed_in_at": _time(login.at)}
             found = Suspect(about=about, finding=Finding(about=about, says=says, evidence=evidence))

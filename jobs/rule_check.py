@@ -25,7 +25,8 @@ class CheckRule(Message, frozen=True, kw_only=True):
     rule: str = ""
 
 
-@job("rule.check", queue="alerts", time_limit=timedelta(minutes=2))
+# Few attempts: the clock asks again within a minute or so, and a rule that is broken must not fill the dead letters.
+@job("rule.check", queue="alerts", attempts=2, time_limit=timedelta(minutes=2))
 def check_rule(message: CheckRule, tools: Tools) -> None:
     """Run an alert rule: open, fire and resolve its alerts."""
     if message.rule and message.rule not in tools.rules:

@@ -130,7 +130,13 @@ def test_administrators_set_every_threshold():
     assert look(tries) == ({}, set())
     assert "source 203.0.113.7" in look(tries, capacity=1)[0]
     assert look((login(1) for _ in range(20)), capacity=100, slow_capacity=100) == ({}, set())
-    assert look([login(3) for _ in range(6)], open=["source 203.0.113.7"], cool_down_seconds=2, leak_seconds=0.1)[1]
+    assert look([login(12) for _ in range(6)], open=["source 203.0.113.7"], cool_down_seconds=12, leak_seconds=0.1)[1]
+
+
+def test_a_burst_is_not_calm_before_anybody_had_a_chance_to_look():
+    found, _ = look([login(9) for _ in range(8)], cool_down_seconds=0, leak_seconds=0.1)
+
+    assert "source 203.0.113.7" in found
 
 
 def test_settings_of_zero_break_nothing():
