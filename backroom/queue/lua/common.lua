@@ -18,6 +18,8 @@
 --   once:<key>          string  "id|fingerprint" of the first message sent with this key, for a while
 --   dead                zset    id -> when it died (ms); its body in dead:bodies, why in dead:reasons
 --   hot:<key>           hash    v version, d value, e 1 if ended, by the last writer's nonce
+--   note:<key>          string  empty; a note that the front door leaves for itself (no script touches it)
+--   wake!<worker>       list    ends the blocking wait of one worker
 --   answer:<id>         list    one element: the outcome of a job that somebody waits for
 
 local base = KEYS[1]
