@@ -14,7 +14,7 @@ from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
 from dramatiq.middleware import AgeLimit, Retries, TimeLimitExceeded
 
 from backroom.domain.backoff import Backoff
-from backroom.domain.errors import Cancel, Invalid, Snooze, StoreAway
+from backroom.domain.errors import Cancel, Invalid, QueueAway, Snooze, StoreAway
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.decide import BatchFailed
 from backroom.queue.open import open_client
@@ -448,3 +448,24 @@ def test_the_engines_durability_is_checked(engine: Engine, queues: Queues):
         "appendfsync is everysec, not always",
         "maxmemory-policy is allkeys-lru, not noeviction",
     ]
+
+
+def test_a_full_engine_can_still_be_emptied(engine: Engine, sender: Sender, queues: Queues):
+    ran = []
+
+    def work(message: dict) -> None:
+        ran.append(message["n"])
+        if len(ran) == 1:
+            raise RuntimeError("once")
+
+    sender.send([post("note", n) for n in range(50)])
+    with engine.client() as client:
+        client.config_set("maxmemory", "1")
+    with pytest.raises(QueueAway):
+        sender.send([post("note")])
+
+    with working(engine, actor("note", work, backoff=AT_ONCE)) as broker:
+        broker.join("work", timeout=10_000)
+
+    assert sorted(set(ran)) == list(range(50))
+    assert queues.dead() == []

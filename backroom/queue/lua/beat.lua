@@ -3,4 +3,5 @@
 -- ARGV   worker, lease ms
 -- Reply  1 if it had no lease before: others may have taken what it holds
 
+even_if_full()
 return redis.call('ZADD', WORKERS, clock + tonumber(ARGV[2]), ARGV[1])

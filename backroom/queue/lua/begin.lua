@@ -4,6 +4,8 @@
 -- ARGV   worker, number of messages, then for each: id, token
 -- Reply  1 begun | 0 one of them is no longer this worker's; then none is marked
 
+even_if_full()
+
 local key = inflight_key(ARGV[1])
 local marks = {}
 for i = 1, tonumber(ARGV[2]) do

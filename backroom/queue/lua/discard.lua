@@ -3,6 +3,8 @@
 -- ARGV   id
 -- Reply  1 dropped | 0 not there | -1 a worker holds it
 
+even_if_full()
+
 local id = ARGV[1]
 local dropped = redis.call('ZREM', DEAD, id)
 redis.call('HDEL', BODIES, id)

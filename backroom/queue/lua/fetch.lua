@@ -129,6 +129,7 @@ local function take(lane, want)
   return made
 end
 
+even_if_full()
 local was_gone = redis.call('ZADD', WORKERS, clock + lease, worker)
 local dead, back, buried = 0, 0, 0
 if ARGV[4] == '1' then dead, back, buried = reap() end

@@ -3,5 +3,6 @@
 -- ARGV   worker
 -- Reply  how many messages it gave back
 
+even_if_full()
 local held = give_back(ARGV[1], false)
 return held

@@ -11,6 +11,8 @@
 local worker, count = ARGV[1], tonumber(ARGV[2])
 local inflight = inflight_key(worker)
 
+even_if_full()
+
 local held, ids = {}, {}
 for i = 1, count do ids[i] = ARGV[3 + 6 * (i - 1) + 1] end
 in_chunks(ids, function(...)
