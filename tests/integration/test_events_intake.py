@@ -22,8 +22,10 @@ def rows(house: TestHouse, query: str, *values: object) -> list[tuple]:
 def recorded(house: TestHouse, count: int) -> list[tuple]:
     """Wait until this many events are in the memory."""
     columns = "message_id, kind, name, user_id, anonymous_id, properties, at, received_at, clamped"
-    query = f"SELECT {columns} FROM events ORDER BY at"
-    return until(lambda: len(found := rows(house, query)) >= count and found, what=f"{count} events are recorded")
+    memory, query = house.owner(), f"SELECT {columns} FROM events ORDER BY at"
+    return until(
+        lambda: len(found := memory.execute(query).fetchall()) >= count and found, what=f"{count} events are recorded"
+    )
 
 
 def test_a_tracked_event_is_answered_with_success_and_recorded(house: TestHouse):
