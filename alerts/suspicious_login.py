@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -164,24 +164,31 @@ def _spread(account: str, tries: Sequence[Login], limits: Limits, now: datetime)
     about = f"account {account}"
     failures = [login for login in tries if not login.succeeded]
     window: deque[Login] = deque()
+    # Counted along: an account that is attacked has thousands in its window.
+    sources: Counter[str] = Counter()
     spread = False
     for login in failures:
         if window and login.at - window[-1].at >= limits.cool_down:
             # It was calm in between: what came before has been told and resolved.
             window.clear()
+            sources.clear()
             spread = False
         window.append(login)
+        sources[login.source] += 1
         while login.at - window[0].at > limits.account_within:
-            window.popleft()
-        sources = {each.source for each in window if each.source}
-        spread |= len(window) >= limits.account_failures and len(sources) >= limits.account_sources
+            gone = window.popleft().source
+            sources[gone] -= 1
+            if not sources[gone]:
+                del sources[gone]
+        named = len(sources) - ("" in sources)
+        spread |= len(window) >= limits.account_failures and named >= limits.account_sources
     if not failures or now - failures[-1].at >= limits.cool_down:
         return None
     if not spread:
         return Suspect(about=about)
-    sources = {each.source for each in failures if each.source}
-    says = f"{len(failures)} sign-ins to account {account} failed, from {len(sources)} sources"
-    evidence = {**_failures(failures), "sources": sorted(sources)[:10], "source_count": len(sources)}
+    known = {each.source for each in failures if each.source}
+    says = f"{len(failures)} sign-ins to account {account} failed, from {len(known)} sources"
+    evidence = {**_failures(failures), "sources": sorted(known)[:10], "source_count": len(known)}
     return Suspect(about=about, finding=Finding(about=about, says=says, evidence=evidence))
 
 
