@@ -18,7 +18,9 @@ from dramatiq import Message
 from backroom.domain.errors import Invalid
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
 from backroom.queue.delivery import Delivery, Held, Lane, order
+from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
+from backroom.queue.rows import Row, adopted, fetched, in_deliveries
 from backroom.queue.settler import Settlement, Settler
 from backroom.queue.wire import decode, milliseconds
 
@@ -30,7 +32,6 @@ PARK = timedelta(seconds=30)
 LONGEST_PARKED = timedelta(hours=24)
 MOST_UNSETTLED = 4  # times the capacity
 HEADER = 6
-FIELDS = 6
 
 Kind = Literal["one", "batch", "unknown"]
 
@@ -62,11 +63,12 @@ class Hub:
         self.worker = worker
         self._client = client
         self._base = base(prefix)
-        self._lease = lease
+        self._lease_ms = milliseconds(lease)
+        self._lease = Lease(Script(client, "beat", prefix=prefix), worker=worker, length=lease)
         self._lane = lane
         self._kind = kind
-        self._fetch, self._begin, self._adopt, self._beat, self._leave = (
-            Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "beat", "leave")
+        self._fetch, self._begin, self._adopt, self._leave = (
+            Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "leave")
         )
         self._settler = Settler(Script(client, "settle", prefix=prefix), worker=worker, settled=self._settled)
         socket_timeout = client.get_connection_kwargs().get("socket_timeout") or 2 * LONGEST_WAIT
@@ -85,20 +87,13 @@ class Hub:
         self._engine_pause = 0.0
         self._paused_until = 0.0
         self._stopping = Event()
-        self._gone = Event()
-        # A message may be among what we hold without our knowing, until we have asked.
-        self._strayed = False
-        self._contact_since = self._last_contact = time.monotonic()
-        self._threads = [
-            Thread(target=self._run_fetch, name="backroom-fetch", daemon=True),
-            Thread(target=self._run_beat, name="backroom-beat", daemon=True),
-        ]
+        self._thread = Thread(target=self._run_fetch, name="backroom-fetch", daemon=True)
 
     def start(self) -> None:
         """Start the threads."""
         self._settler.start()
-        for thread in self._threads:
-            thread.start()
+        self._lease.start()
+        self._thread.start()
 
     def consume(self, queue: str, *, prefetch: int) -> None:
         """Begin to fetch for a queue."""
@@ -120,7 +115,7 @@ class Hub:
 
     def begin(self, delivery: Delivery) -> bool:
         """Whether a delivery is still ours to begin, as far as we can know."""
-        if time.monotonic() - self._last_contact > self._lease.total_seconds():
+        if not self._lease.stands():
             return False
         if not all(self._held.get(held.message.message_id) == held.token for held in delivery.held):
             return False
@@ -190,7 +185,7 @@ class Hub:
             self._stopping.set()
             self._room.notify_all()
         self._interrupt_wait()
-        self._threads[0].join(self._longest_wait)
+        self._thread.join(self._longest_wait)
 
     def _go_when_empty(self) -> None:
         with self._room:
@@ -198,9 +193,8 @@ class Hub:
         self._go()
 
     def _go(self) -> None:
-        if self._gone.is_set():
+        if not self._lease.end():
             return
-        self._gone.set()
         self._settler.close(within=FLUSH)
         try:
             back = self._leave(self.worker)
@@ -223,38 +217,6 @@ class Hub:
     def _own_wake_key(self) -> str:
         return f"{self._base}wake!{self.worker}"
 
-    # -- the lease
-
-    def _run_beat(self) -> None:
-        every = self._lease.total_seconds() / 3
-        wait = every
-        while not self._gone.wait(wait):
-            try:
-                was_gone = self._beat(self.worker, milliseconds(self._lease))
-            except (redis.RedisError, OSError) as error:
-                if wait == every:
-                    log.warning("beat.missed", worker=self.worker, error=type(error).__name__)
-                self._lost_contact()
-                wait = min(every, LONGEST_RECONNECT / 2)
-            else:
-                wait = every
-                self._last_contact = time.monotonic()
-                if was_gone:
-                    # Others thought us dead and took what we hold.
-                    self._strayed = True
-
-    def _lost_contact(self) -> None:
-        self._contact_since = float("inf")
-        self._strayed = True
-
-    def _heard(self) -> None:
-        self._last_contact = now = time.monotonic()
-        self._contact_since = min(self._contact_since, now)
-
-    def _may_reap(self) -> bool:
-        # After an outage everybody's lease may have ended: let the others come back before they are declared dead.
-        return time.monotonic() - self._contact_since > min(self._lease.total_seconds() / 3, 2.0)
-
     # -- fetching
 
     def _run_fetch(self) -> None:
@@ -263,7 +225,7 @@ class Hub:
             if not self._free_room(block=True):
                 continue
             try:
-                if self._strayed:
+                if self._lease.strayed:
                     self._adopt_strays()
                 if wait > 0:
                     self._wait_for_messages(wait)
@@ -276,7 +238,7 @@ class Hub:
             except (redis.RedisError, OSError) as error:
                 if reconnect == 0.05:  # noqa: PLR2004 - the first of a row
                     log.warning("queue.away", worker=self.worker, error=type(error).__name__)
-                self._lost_contact()
+                self._lease.lost()
                 self._stopping.wait(reconnect)
                 reconnect = min(reconnect * 2, LONGEST_RECONNECT)
 
@@ -319,14 +281,12 @@ class Hub:
         for queue in queues[turn:] + queues[:turn]:
             lane = self._lane(queue)
             lanes += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
-        reply = self._fetch(self.worker, milliseconds(self._lease), free, int(self._may_reap()), len(queues), *lanes)
-        self._heard()
+        reply = self._fetch(self.worker, self._lease_ms, free, int(self._lease.may_judge()), len(queues), *lanes)
         due, more, dead, back, poison, was_gone = reply[:HEADER]
+        self._lease.heard(was_gone=bool(was_gone and self._held))
         if dead:
             log.warning("worker.dead", by=self.worker, workers=dead, messages_back=back, poison=poison)
-        if was_gone and self._held:
-            self._strayed = True
-        self._hand_out(_rows(reply[HEADER:]))
+        self._hand_out(fetched(reply[HEADER:]))
         if more:
             return 0.0
         return self._longest_wait if due < 0 else max(0.001, due / 1000)
@@ -334,43 +294,40 @@ class Hub:
     def _adopt_strays(self) -> None:
         with self._room:
             self._settled_meanwhile = set()
-        reply = self._adopt(self.worker)
-        rows = []
-        for at in range(0, len(reply), 3):
-            token, queue, nth = bytes(reply[at + 1]).split(b"|")[:3]
-            rows.append((queue.decode(), 0, bytes(reply[at]).decode(), int(token), int(nth), bytes(reply[at + 2])))
+        # Before the question: what goes astray after it needs another.
+        self._lease.strayed = False
+        rows = adopted(self._adopt(self.worker))
         with self._room:
-            there = {row[2]: row[3] for row in rows}
+            there = {row.id: row.token for row in rows}
             # What we hold and the engine does not know of has been given to somebody else.
             self._held = {id: token for id, token in self._held.items() if there.get(id) == token}
-            rows = [row for row in rows if self._held.get(row[2]) != row[3] and row[3] not in self._settled_meanwhile]
+            rows = [row for row in rows if row.id not in self._held and row.token not in self._settled_meanwhile]
             self._settled_meanwhile = None
-        self._strayed = False
-        self._heard()
+        self._lease.heard()
         if rows:
             log.info("worker.adopted", worker=self.worker, messages=len(rows))
-            self._hand_out(_in_deliveries(sorted(rows, key=lambda row: row[3]), self._lane))
+            self._hand_out(in_deliveries(rows, self._lane))
 
-    def _hand_out(self, rows: Sequence[_Row]) -> None:
-        for (queue, _), group in groupby(rows, key=lambda row: row[:2]):
+    def _hand_out(self, rows: Sequence[Row]) -> None:
+        for (queue, _), group in groupby(rows, key=lambda row: (row.queue, row.delivery)):
             lane = self._lane(queue)
             by_kind: dict[tuple[Kind, str], list[Held]] = defaultdict(list)
             for row in group:
-                held = self._open(row)
-                if held is not None:
-                    by_kind[self._kind(held.message.actor_name), held.message.actor_name].append(held)
+                one = self._open(row)
+                if one is not None:
+                    by_kind[self._kind(one.message.actor_name), one.message.actor_name].append(one)
             for (kind, job), helds in by_kind.items():
                 if kind == "batch":
                     self._deliver(queue, Delivery(tuple(helds), hub=self, lane=lane, batch=True))
                 elif kind == "one":
-                    for held in helds:
-                        self._deliver(queue, Delivery((held,), hub=self, lane=lane, batch=False))
+                    for one in helds:
+                        self._deliver(queue, Delivery((one,), hub=self, lane=lane, batch=False))
                 else:
                     log.warning("job.unknown", job=job, queue=queue, count=len(helds))
-                    for held in helds:
-                        self._settle_unseen(held, _parked(held.message), lane)
+                    for one in helds:
+                        self._settle_unseen(one, _parked(one.message), lane)
 
-    def _open(self, row: _Row) -> Held | None:
+    def _open(self, row: Row) -> Held | None:
         queue, _, id, token, nth, body = row
         try:
             envelope = decode(body, id=id)
@@ -422,29 +379,6 @@ class Hub:
                     if self._settled_meanwhile is not None:
                         self._settled_meanwhile.add(token)
             self._room.notify_all()
-
-
-# queue, number of the delivery, id, token, how often delivered, body
-_Row = tuple[str, int, str, int, int, bytes]
-
-
-def _rows(values: Sequence[Any]) -> list[_Row]:
-    return [
-        (values[at].decode(), values[at + 1], values[at + 2].decode(), values[at + 3], values[at + 4], values[at + 5])
-        for at in range(0, len(values), FIELDS)
-    ]
-
-
-def _in_deliveries(rows: Iterable[_Row], lane: Callable[[str], Lane]) -> list[_Row]:
-    """Number adopted rows: a batch queue's go together, as far as they fit into batches."""
-    by_queue: dict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        by_queue[row[0]].append(row)
-    return [
-        (queue, at // max(1, lane(queue).batch), *row[2:])
-        for queue, found in by_queue.items()
-        for at, row in enumerate(found)
-    ]
 
 
 def _parked(message: Message[Any]) -> Decision:

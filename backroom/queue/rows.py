@@ -1,0 +1,60 @@
+"""Replies of the fetch and adopt scripts as rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from backroom.queue.delivery import Lane
+
+FIELDS = 6
+
+
+class Row(NamedTuple):
+    """One message that a worker was given.
+
+    Attributes:
+        queue: Where it waited.
+        delivery: Rows of one queue with the same number travel together.
+        id: The message.
+        token: The fence.
+        nth: Which delivery of it this is.
+        body: As it is on the wire.
+    """
+
+    queue: str
+    delivery: int
+    id: str
+    token: int
+    nth: int
+    body: bytes
+
+
+def fetched(values: Sequence[Any]) -> list[Row]:
+    """The rows of a fetch, after its header."""
+    return [
+        Row(values[at].decode(), values[at + 1], values[at + 2].decode(), *values[at + 3 : at + FIELDS])
+        for at in range(0, len(values), FIELDS)
+    ]
+
+
+def adopted(values: Sequence[Any]) -> list[Row]:
+    """The rows of an adopt, each on its own, in the order in which they were taken."""
+    rows = []
+    for at in range(0, len(values), 3):
+        token, queue, nth = values[at + 1].split(b"|")[:3]
+        rows.append(Row(queue.decode(), 0, values[at].decode(), int(token), int(nth), values[at + 2]))
+    return sorted(rows, key=lambda row: row.token)
+
+
+def in_deliveries(rows: Iterable[Row], lane: Callable[[str], Lane]) -> list[Row]:
+    """Number adopted rows: those of a batch queue go together, as far as they fit into batches."""
+    by_queue: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_queue[row.queue].append(row)
+    return [
+        row._replace(delivery=at // max(1, lane(queue).batch))
+        for queue, found in by_queue.items()
+        for at, row in enumerate(found)
+    ]
