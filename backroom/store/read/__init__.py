@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from backroom.store.read.alerts import AlertQuestions
+from backroom.store.read.application import ApplicationQuestions
 from backroom.store.read.events import EventQuestions
 from backroom.store.read.inbox import InboxQuestions
 from backroom.store.read.logins import LoginQuestions
+from backroom.store.read.insights import InsightQuestions
 from backroom.store.read.notifications import NotificationQuestions
 from backroom.store.read.records import RecordQuestions
 from backroom.store.read.sessions import SessionQuestions
@@ -23,6 +25,7 @@ class Reader:
     """
 
     def __init__(self, connection: Connection, *, app: str) -> None:
+        self.application = ApplicationQuestions(connection, app)
         self.users = UserQuestions(connection, app)
         self.notifications = NotificationQuestions(connection, app)
         self.inbox = InboxQuestions(connection, app)
@@ -31,3 +34,4 @@ class Reader:
         self.events = EventQuestions(connection, app)
         self.records = RecordQuestions(connection, app)
         self.sessions = SessionQuestions(connection, app)
+        self.insights = InsightQuestions(connection, app)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from backroom.store.write.alerts import AlertChanges
 from backroom.store.write.events import EventChanges
 from backroom.store.write.inbox import InboxChanges
+from backroom.store.write.insights import InsightChanges
 from backroom.store.write.notifications import NotificationChanges
 from backroom.store.write.records import RecordChanges
 from backroom.store.write.sessions import SessionChanges
@@ -29,3 +30,4 @@ class Writer:
         self.events = EventChanges(connection, app)
         self.records = RecordChanges(connection, app)
         self.sessions = SessionChanges(connection, app)
+        self.insights = InsightChanges(connection, app)
