@@ -39,6 +39,8 @@ TOKEN = "Session-Token"  # noqa: S105 - the header's name
 
 # How often a change is tried again because another one came first.
 MOST_TRIES = 20
+# How long a change waits for those that came before it at this door.
+LONGEST_TURN = timedelta(seconds=10)
 
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": f"Authorization, {TOKEN}"}
 
@@ -174,17 +176,23 @@ class CurrentSession:
 
     async def _in_turn(self, hash: str, attempt: Callable[[], Awaitable[Session | None]]) -> Session:
         turn = self._turns.setdefault(hash, asyncio.Lock())
-        async with turn:
+        try:
+            async with asyncio.timeout(LONGEST_TURN.total_seconds()):
+                await turn.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        try:
             for _ in range(MOST_TRIES):
                 session = await attempt()
                 if session is not None:
                     return session
-        raise Problem(
-            409,
-            "session-busy",
-            "Too many change this session at once",
-            headers={"Retry-After": "1"},
-        )
+        finally:
+            turn.release()
+        raise _busy()
+
+
+def _busy() -> Problem:
+    return Problem(409, "session-busy", "Too many change this session at once", headers={"Retry-After": "1"})
 
 
 def _hash(req: falcon.asgi.Request) -> str:

@@ -77,6 +77,7 @@ def test_a_failed_condition_is_answered_with_what_is_there(house: TestHouse) -> 
     right = client.put("/v1/records/notes/one", json={"text": "mine"}, headers={**WAIT, "If-Match": '"7", "1"'})
 
     for failed in (stale, taken):
+        assert failed.headers["Preference-Applied"] == "wait=10"
         assert (failed.status_code, failed.headers["ETag"]) == (412, '"1"')
         assert failed.headers["Content-Type"] == "application/problem+json"
         assert failed.json()["current"] == {"version": 1, "value": {"text": "first"}}
