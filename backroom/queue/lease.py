@@ -14,6 +14,7 @@ from backroom.queue.wire import milliseconds
 
 LONGEST_RETRY = 0.5
 LONGEST_GRACE = 2.0
+LONGEST_BEAT = 5.0
 
 log = structlog.get_logger()
 
@@ -47,6 +48,8 @@ class Lease:
         """Renew no more; say whether it was still running."""
         was_running = not self._over.is_set()
         self._over.set()
+        # A beat that is under way would bring back a worker that has left.
+        self._thread.join(LONGEST_BEAT)
         return was_running
 
     def heard(self, *, was_gone: bool = False) -> None:
