@@ -29,7 +29,7 @@ def low_memory(sight: Sight) -> Iterator[Finding | Clear]:
         share = host.memory_available / host.memory_limit if host.memory_limit else 1.0
         says = f"{share:.1%} of memory is available on {host.name} ({_left(host)})".replace("%", " %", 1)
         if share < fires_below:
-            yield Finding(about=host.name, says=says, evidence=_evidence(host, share, fires_below))
+            yield Finding(about=host.name, says=says, evidence=_evidence(host, fires_below))
         elif share > clears_above:
             yield Clear(about=host.name, says=says)
 
@@ -42,12 +42,9 @@ def _limit(host: Host) -> str:
     return "the control group" if host.limited_by == "cgroup" else "the machine"
 
 
-def _evidence(host: Host, share: float, fires_below: float) -> dict[str, object]:
+def _evidence(host: Host, fires_below: float) -> dict[str, object]:
     return {
         "available": size(host.memory_available),
         "limit": f"{size(host.memory_limit)} ({_limit(host)})",
-        "available_share": round(share, 4),
-        "fires_below": fires_below,
-        "available_bytes": host.memory_available,
-        "limit_bytes": host.memory_limit,
+        "fires_below": f"{fires_below:.0%}".replace("%", " %"),
     }

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 NOTICE = "admin_notice"
 # A notice that was decided on is handed on again until it is among the notifications. Not for ever: notifications are
 # purged one day, and nobody wants to hear of last year's alerts then.
-HANDED_ON_FOR = timedelta(hours=1)
+HANDED_ON_FOR = timedelta(days=1)
 
 
 def settle(rule: str, said: Sequence[Finding | Clear], *, severity: Severity, hold: timedelta, tools: Tools) -> bool:
@@ -121,7 +121,8 @@ def _letter(alert: Alert, state: Literal["firing", "resolved"], tools: Tools) ->
             says=alert.says,
             severity=alert.severity,
             state=state,
-            evidence=alert.evidence,
+            # What supported it is not so any more.
+            evidence=alert.evidence if state == "firing" else {},
             since=alert.fired_at or alert.found_at,
         ),
         accepted_at=tools.now(),

@@ -208,6 +208,21 @@ def test_a_check_for_everybody_finds_each_applications_own_trouble(house, shop, 
     assert len(alerts(house.client(key=other.secret_key.text))) == 1
 
 
+def test_the_machines_are_the_house_applications_business_only(house, shop):
+    other = house.another_app()
+    stranger = house.client(key=other.secret_key.text)
+    add_administrators(stranger, "zoe")
+    shop.put("/v1/alerts/rules/memory.low", json={"settings": {"fires_below": 1.0, "hold_seconds": 0}})
+    until(lambda: alerts(shop, state="firing"))
+
+    checked(house, "memory.low", app="")
+    checked(house, "memory.low", app=other.id)
+
+    assert len(alerts(shop)) == 1
+    assert alerts(stranger) == []
+    assert titles(stranger, "zoe") == []
+
+
 def test_memory_fires_after_its_hold_and_resolves_when_the_threshold_is_set_back(house, shop):
     put = shop.put(
         "/v1/alerts/rules/memory.low",

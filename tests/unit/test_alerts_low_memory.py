@@ -45,7 +45,11 @@ def test_it_says_how_much_is_left_of_what_and_who_limits_it():
 
     assert finding.about == "web-1"
     assert finding.says == "4.2 % of memory is available on web-1 (412 MiB of 9.6 GiB, limited by the control group)"
-    assert finding.evidence["available_bytes"] == 412 * MIB
+    assert finding.evidence == {
+        "available": "412 MiB",
+        "limit": "9.6 GiB (the control group)",
+        "fires_below": "10 %",
+    }
 
 
 @pytest.mark.parametrize(

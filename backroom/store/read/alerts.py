@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from backroom.store.rows_alerts import Alert
 from backroom.store.tables import alerts, apps, deliveries, notifications, rule_settings
@@ -49,19 +49,20 @@ class AlertQuestions:
 
         Args:
             rule: Which rule.
-            since: When they changed; older ones are settled, whatever has been purged since.
+            since: When those that do not fire any more changed; older ones are settled, whatever has been purged since.
         """
 
-        def missing(notice: object) -> object:
+        def missing(notice: ColumnElement[str]) -> ColumnElement[bool]:
             return ~select(notifications.c.id).where(notifications.c.id == notice).exists()
 
+        fires = (alerts.c.state == "firing") | (alerts.c.fired_at > since)
         query = (
             select(*_ALERT)
             .where(
                 alerts.c.app_id == self._app,
                 alerts.c.rule == rule,
                 or_(
-                    (alerts.c.fired_at > since) & alerts.c.fired_notice.is_not(None) & missing(alerts.c.fired_notice),
+                    fires & alerts.c.fired_notice.is_not(None) & missing(alerts.c.fired_notice),
                     (alerts.c.resolved_at > since)
                     & alerts.c.resolved_notice.is_not(None)
                     & missing(alerts.c.resolved_notice),
