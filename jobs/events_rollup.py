@@ -13,20 +13,36 @@ log = structlog.get_logger()
 
 
 class RollUpEvents(Message, frozen=True, kw_only=True):
-    """How many days of each application to count in one run; the others wait for the next."""
+    """What to count.
 
+    Attributes:
+        app: For which application; left out, for every one.
+        days: How many days of an application to count in one run; the others wait for the next.
+    """
+
+    app: str = ""
     days: int = 60
 
 
 @job("events.rollup", queue="quiet", every="* * * * *", time_limit=timedelta(minutes=10))
 def roll_up_events(message: RollUpEvents, tools: Tools) -> None:
     """Count searches, pages, views and purchases of the days that changed."""
+    if message.app:
+        days = _count(message, tools)
+        tools.answer(tools.message_id, {"status": 200, "body": {"days": days}})
+        return
     for mine in tools.each_app():
-        stale = mine.read.insights.stale_days(limit=message.days)
-        mine.commit()
-        for day in stale:
-            mine.write.insights.count_day(day)
-            # A day is a transaction: what is counted is seen, and a stop loses one day's work at most.
-            mine.commit()
-        if stale:
-            log.info("events.counted", app=mine.app, days=len(stale))
+        _count(message, mine)
+
+
+def _count(message: RollUpEvents, tools: Tools) -> int:
+    stale = tools.read.insights.stale_days(limit=message.days)
+    # What was recorded up to here is seen by the counting; what comes later moves its day's mark.
+    tools.commit()
+    for day in stale:
+        tools.write.insights.count_day(day)
+        # A day is a transaction: what is counted is seen, and a stop loses one day's work at most.
+        tools.commit()
+    if stale:
+        log.info("events.counted", app=tools.app, days=len(stale))
+    return len(stale)

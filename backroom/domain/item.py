@@ -20,7 +20,7 @@ MOST_PRICE = Decimal(1_000_000_000)
 MOST_AMOUNT = Decimal(1_000_000_000_000)
 
 _CENT = Decimal("0.01")
-_URL = re.compile(r"https?://[^\s<>\"]+")
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _DONE: Mapping[str, Literal["viewed", "bought"]] = {"product viewed": "viewed", "order completed": "bought"}
 

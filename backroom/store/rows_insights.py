@@ -37,3 +37,13 @@ class Counted:
     timed: int
     amount: float
     also: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Described:
+    """What is known about an item; empty or None where it is not."""
+
+    name: str
+    price: float | None
+    currency: str
+    url: str

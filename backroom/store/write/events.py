@@ -91,7 +91,7 @@ class EventChanges:
         if not events:
             return []
         self._connection.execute(_ARRIVING)
-        raw: RawConnection[Any] | None = self._connection.connection.driver_connection  # type: ignore[assignment]
+        raw: RawConnection[Any] | None = self._connection.connection.driver_connection
         assert raw is not None
         try:
             with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
