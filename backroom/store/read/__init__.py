@@ -8,9 +8,10 @@ from backroom.store.read.alerts import AlertQuestions
 from backroom.store.read.application import ApplicationQuestions
 from backroom.store.read.events import EventQuestions
 from backroom.store.read.inbox import InboxQuestions
-from backroom.store.read.logins import LoginQuestions
 from backroom.store.read.insights import InsightQuestions
+from backroom.store.read.logins import LoginQuestions
 from backroom.store.read.notifications import NotificationQuestions
+from backroom.store.read.recommendations import RecommendationQuestions
 from backroom.store.read.records import RecordQuestions
 from backroom.store.read.sessions import SessionQuestions
 from backroom.store.read.users import UserQuestions
@@ -35,3 +36,4 @@ class Reader:
         self.records = RecordQuestions(connection, app)
         self.sessions = SessionQuestions(connection, app)
         self.insights = InsightQuestions(connection, app)
+        self.recommendations = RecommendationQuestions(connection, app)

@@ -9,6 +9,7 @@ from backroom.store.write.events import EventChanges
 from backroom.store.write.inbox import InboxChanges
 from backroom.store.write.insights import InsightChanges
 from backroom.store.write.notifications import NotificationChanges
+from backroom.store.write.recommendations import RecommendationChanges
 from backroom.store.write.records import RecordChanges
 from backroom.store.write.sessions import SessionChanges
 from backroom.store.write.users import UserChanges
@@ -31,3 +32,4 @@ class Writer:
         self.records = RecordChanges(connection, app)
         self.sessions = SessionChanges(connection, app)
         self.insights = InsightChanges(connection, app)
+        self.recommendations = RecommendationChanges(connection, app)
