@@ -32,7 +32,6 @@ from backroom.words import Words
 log = structlog.get_logger()
 
 READERS = 8
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def build() -> falcon.asgi.App[Any, Any]:
@@ -87,7 +86,7 @@ def app(door: Door) -> falcon.asgi.App[Any, Any]:
     built.req_options.strip_url_path_trailing_slash = True
     problem.install(built)
     for template, resource in routes(door):
-        for method in _METHODS:
+        for method in falcon.HTTP_METHODS:
             if hasattr(resource, f"on_{method.lower()}") and allowed(resource, method) is None:
                 raise LookupError(f"{method} {template} does not say who may use it: decorate it with @allow(...)")
         built.add_route(template, resource)

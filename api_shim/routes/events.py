@@ -73,6 +73,7 @@ class _Open:
     def __init__(self, door: Door) -> None:
         self._door = door
 
+    @allow()
     async def on_options(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Let a browser ask first."""
         _welcome(resp)

@@ -159,8 +159,8 @@ def door_routes(settings: Settings) -> list[RouteRow]:
 
 
 def methods(resource: object) -> Iterator[str]:
-    """The methods that a route answers, in HTTP's order."""
-    return (method for method in falcon.HTTP_METHODS if hasattr(resource, f"on_{method.lower()}"))
+    """The methods that a route answers. `OPTIONS` is a browser's own question before it sends the other one."""
+    return (name for name in falcon.HTTP_METHODS if name != "OPTIONS" and hasattr(resource, f"on_{name.lower()}"))
 
 
 def spoken(every: str | timedelta | None) -> str:

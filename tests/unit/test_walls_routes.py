@@ -16,12 +16,12 @@ ROUTE = '''
 
 
 class Forgotten:
-    async def on_get(self, req, resp):
+    async def on_{method}(self, req, resp):
         resp.text = "for whom?"
 
 
 def routes(door):
-    return {"/v1/forgotten": Forgotten()}
+    return {{"/v1/forgotten": Forgotten()}}
 '''
 
 
@@ -39,12 +39,13 @@ def door():
     asyncio.run(door.closing.aclose())
 
 
-def test_a_route_that_does_not_say_who_may_use_it_is_refused(door, tmp_path, monkeypatch):
-    (tmp_path / "forgotten.py").write_text(ROUTE)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"])
+def test_a_route_that_does_not_say_who_may_use_it_is_refused(door, method, tmp_path, monkeypatch):
+    (tmp_path / "forgotten.py").write_text(ROUTE.format(method=method.lower()))
     monkeypatch.setattr(api_shim.routes, "__path__", [*api_shim.routes.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "api_shim.routes.forgotten", raising=False)
 
-    with pytest.raises(LookupError, match=r"GET /v1/forgotten does not say who may use it"):
+    with pytest.raises(LookupError, match=f"{method} /v1/forgotten does not say who may use it"):
         app(door)
 
 
