@@ -194,7 +194,7 @@ def fill(filled: Filled) -> None:
     _ok(app.put("/v1/alerts/rules/login.suspicious", json={"settings": {"capacity": 4}}))
     filled.settle()
     filled.run_job("rule.check", app=filled.house.app.id, rule="login.suspicious")
-    filled.run_job("events.rollup")
+    _ok(app.post("/v1/insights/refresh"))
     (alert,) = _ok(app.get("/v1/alerts")).json()["alerts"]
 
     filled.names |= {
@@ -243,6 +243,8 @@ def bodies(route: Route, known: str) -> list[dict[str, Any] | None]:
         "POST /v1/sessions": [{"user": ADA, "state": {"says": known}}],
         "PUT /v1/sessions/current": [{"says": known}],
         "PATCH /v1/sessions/current": [{"says": known}],
+        "POST /v1/insights/refresh": [None],
+        "POST /v1/digests": [None],
         "PUT /v1/alerts/{alert}/acknowledgement": [{"by": known}],
         "PUT /v1/alerts/rules/{rule}": [{"settings": {"capacity": 999}}],
         "POST /v1/batch": [{"batch": [{"type": "track", **one} for one in events]}],
