@@ -175,24 +175,39 @@ class Door:
         )
 
     async def hand_on(
-        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, message: Message, *, location: str, id: str = ""
-    ) -> None:
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        message: Message,
+        *,
+        location: str,
+        id: str = "",
+        once: Once | None = None,
+    ) -> str:
         """Put a message on the queue and answer 202, or with its outcome where the caller waits (`Prefer: wait=N`).
+
+        Returns:
+            The message's id; of the first one where this was sent before (`once`).
 
         Raises:
             QueueAway: Valkey does not answer; nothing was accepted.
+            Problem: 422, where the idempotency key was used for something else.
         """
         wait = wanted_wait(req)
-        post = self.post(message, id=id, answer=bool(wait))
-        await self.sender.send([post])
-        outcome = await self._outcome(post.id, wait=wait) if wait else None
+        (posted,) = await self.sender.send([self.post(message, id=id, once=once, answer=bool(wait))])
+        if posted.conflict:
+            raise Problem(422, "idempotency-key-reused", "This idempotency key was used with another request")
+        if not posted.fresh:
+            resp.set_header("Idempotent-Replayed", "true")
+        outcome = await self._outcome(posted.id, wait=wait) if wait else None
         resp.set_header("Location", location)
         if outcome is None:
             resp.status = falcon.HTTP_202
-            resp.data = msgspec.json.encode({"id": post.id, "state": "accepted"})
+            resp.data = msgspec.json.encode({"id": posted.id, "state": "accepted"})
         else:
             resp.set_header("Preference-Applied", f"wait={round(wait.total_seconds())}")
             answer_outcome(resp, msgspec.json.decode(outcome))
+        return posted.id
 
     async def _outcome(self, id: str, *, wait: timedelta) -> bytes | None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,9 +16,10 @@ import msgspec
 from api_shim.caller import Caller
 from api_shim.conditions import is_known, tag, write_condition
 from api_shim.document import checked, read_document
-from api_shim.door import Door, allow, checked_id, is_uuid, moment, new_id, page_limit
+from api_shim.door import Door, allow, checked_id, fingerprint, is_uuid, moment, new_id, page_limit
 from api_shim.problem import not_found
 from backroom.domain.errors import Invalid
+from backroom.queue.wire import Once
 from backroom.store.rows_records import Record
 from jobs.record_write import WriteRecord
 
@@ -112,7 +114,8 @@ class OneRecord:
             value=value,
             condition=write_condition(req),
         )
-        await self._door.hand_on(req, resp, message, location=req.path, id=operation)
+        once = _once(req, message, window=self._door.once)
+        operation = await self._door.hand_on(req, resp, message, location=req.path, id=operation, once=once)
         if resp.status == falcon.HTTP_202:
             resp.set_header("Location", f"/v1/operations/{operation}")
 
@@ -140,6 +143,19 @@ class Operation:
             raise not_found()
         resp.set_headers(_PRIVATE)
         resp.data = msgspec.json.encode(shown)
+
+
+def _once(req: falcon.asgi.Request, message: WriteRecord, *, window: timedelta) -> Once | None:
+    caller: Caller = req.context.caller
+    key = req.get_header("Idempotency-Key")
+    if key is None:
+        return None
+    checked_id(key, field="/Idempotency-Key", longest=255)
+    said = [message.collection, message.owner, message.key, message.value, message.condition]
+    # A user's keys are that user's own.
+    return Once(
+        key=f"{caller.app}:record:{fingerprint([caller.user, key])}", window=window, fingerprint=fingerprint(said)
+    )
 
 
 def _owner(req: falcon.asgi.Request) -> str:

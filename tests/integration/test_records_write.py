@@ -264,3 +264,25 @@ def test_anothers_record_is_not_there(house: TestHouse) -> None:
     assert house.client(url, key="").get("/v1/records/notes/mine").status_code == 401
     assert house.client(url, key=house.app.write_key.text).get("/v1/records/notes/mine").status_code == 403
     assert json.loads(anna.get("/v1/records/notes/mine").content)["version"] == 1
+
+
+def test_a_write_with_an_idempotency_key_that_is_sent_again_is_the_same_write(house: TestHouse) -> None:
+    house.start_worker()
+    url = house.open_door()
+    client = house.client(url)
+    anna = user_client(house, url, "anna", client)
+    once = {"Idempotency-Key": "click 1", "If-None-Match": "*"}
+
+    first = client.put("/v1/records/notes/one", json={"n": 1}, headers={**once, **WAIT})
+    again = client.put("/v1/records/notes/one", json={"n": 1}, headers={**once, **WAIT})
+    later = client.put("/v1/records/notes/one", json={"n": 1}, headers=once)
+    other = client.put("/v1/records/notes/one", json={"n": 2}, headers=once)
+    annas = anna.put("/v1/records/notes/one", json={"n": 3}, headers={**once, **WAIT})
+
+    assert (first.status_code, first.headers["ETag"]) == (201, '"1"')
+    assert (again.status_code, again.headers["ETag"]) == (201, '"1"')
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert client.get(later.headers["Location"]).json()["status"] == 201
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    assert annas.status_code == 201
+    assert client.get("/v1/records/notes/one").json()["version"] == 1
