@@ -82,7 +82,8 @@ def app(door: Door) -> falcon.asgi.App[Any, Any]:
     Raises:
         LookupError: A route does not say who may use it.
     """
-    built = falcon.asgi.App(middleware=[_Identity(door), _Lifespan(door)], cors_enable=False)
+    built: falcon.asgi.App[Any, Any] = falcon.asgi.App()
+    built.add_middleware([_Identity(door), _Lifespan(door)])
     built.req_options.strip_url_path_trailing_slash = True
     problem.install(built)
     for template, resource in routes(door):

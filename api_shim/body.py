@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import falcon.asgi
 import msgspec
@@ -44,11 +45,12 @@ def decode(raw: bytes, kind: type[T]) -> T:
         Invalid: Where a field is wrong; which one is said as a JSON Pointer.
     """
     try:
-        return _decoder(kind).decode(raw)
+        found: T = _decoder(kind).decode(raw)
     except msgspec.ValidationError as error:
         raise place(error) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "not-json", "The body is not JSON", detail=str(error).replace("`", "")) from error
+    return found
 
 
 def place(error: msgspec.ValidationError) -> Invalid:
@@ -64,5 +66,5 @@ def place(error: msgspec.ValidationError) -> Invalid:
 
 
 @cache
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)

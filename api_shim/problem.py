@@ -17,7 +17,7 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - the standard's own word
+class Problem(Exception):
     """Something to tell the caller instead of an answer.
 
     Args:
@@ -30,7 +30,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         more: Further members of the answer.
     """
 
-    def __init__(  # noqa: PLR0913 - the members of the standard
+    def __init__(
         self,
         status: int,
         slug: str,

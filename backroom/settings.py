@@ -31,11 +31,15 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port that the front door listens on.")
     public_url: str = Field("", description="How the outside reaches the front door; http://HOST:PORT if empty.")
 
-    redis_url: str = Field("", description="Valkey or Redis, such as redis://localhost:6379/0. Empty: `make up` starts one.")
+    redis_url: str = Field(
+        "", description="Valkey or Redis, such as redis://localhost:6379/0. Empty: `make up` starts one."
+    )
     database_url: str = Field(
         "", description="PostgreSQL, such as postgresql://backroom@localhost/backroom. Empty: `make up` starts one."
     )
-    key_prefix: str = Field("br", pattern=r"^[a-z0-9_-]{1,32}$", description="What every Valkey key of ours starts with.")
+    key_prefix: str = Field(
+        "br", pattern=r"^[a-z0-9_-]{1,32}$", description="What every Valkey key of ours starts with."
+    )
     backroom_home: Path = Field(Path(".backroom"), description="Where `make up` keeps engines, secrets and logs.")
     backroom_secret: SecretStr = Field(
         SecretStr(""), description="Signs user tokens and hashes keys. Empty: `make up` makes one and keeps it."
@@ -45,7 +49,7 @@ class Settings(BaseSettings):
     )
 
     simulator_url: str = Field(
-        "", description="A running simulator's address. Carriers without keys of their own send there. `make up` sets it."
+        "", description="A running simulator's address. Carriers without keys of their own send there."
     )
     simulator_smtp_port: int = Field(0, ge=0, le=65535, description="The simulator's SMTP port. `make up` sets it.")
     carriers: str = Field(
@@ -56,7 +60,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("console", description="One JSON object a line, or for people.")
 
     body_limit: int = Field(1_048_576, ge=1_024, description="Largest request body in bytes; 413 above it.")
-    queue_timeout_ms: int = Field(800, ge=50, description="How long the front door waits for Valkey before it says 503.")
+    queue_timeout_ms: int = Field(800, ge=50, description="How long the front door waits for Valkey before a 503.")
     store_timeout_ms: int = Field(2_000, ge=50, description="How long a connection to PostgreSQL may take.")
     lease_ms: int = Field(15_000, ge=1_000, description="How long a silent worker keeps its messages.")
     once_hours: int = Field(24, ge=1, description="How long an idempotency key is remembered.")
@@ -86,7 +90,7 @@ def settings() -> Settings:
         Invalid: A variable has a value that its setting does not take.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # every field has a default; the values come from the environment
+        return Settings()
     except ValidationError as error:
         raise _invalid(error, prefix="") from error
 

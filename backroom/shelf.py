@@ -1,7 +1,7 @@
 """Reads the shelves by listing their folders, so that no list has to be remembered.
 
-Ours are the packages `jobs`, `channels` and `alerts` and the folder `templates`; an application adds its own by naming packages
-in `BACKROOM_SHELVES`, each with any of the same four folders.
+Ours are the packages `jobs`, `channels` and `alerts` and the folder `templates`; an application adds its own by naming
+packages in `BACKROOM_SHELVES`, each with any of the same four folders.
 """
 
 from __future__ import annotations

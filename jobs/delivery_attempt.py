@@ -71,7 +71,7 @@ def _write(delivery: Delivery, notification: Notification, reader: User, to: str
             time_zone=reader.time_zone,
             data=notification.data,
             user={"id": reader.id, "name": reader.name, "locale": reader.locale},
-            app={"id": tools.app},
+            app={"name": tools.read.application.name()},
         )
     except TemplateFailed as failure:
         _settle(delivery, Verdict(state="failed", reason=str(failure)), tools)

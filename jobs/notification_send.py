@@ -32,7 +32,7 @@ class SendNotification(AppMessage, frozen=True, kw_only=True):
     to: list[str]
     data: dict[str, Any]
     accepted_at: datetime
-    mediums: list[str] = []
+    mediums: tuple[str, ...] = ()
 
 
 @job("notification.send")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from backroom.domain.job import AppMessage, job
 from backroom.tools import Tools
 
@@ -15,8 +17,8 @@ class PutUser(AppMessage, frozen=True, kw_only=True):
     name: str = ""
     locale: str = "en"
     time_zone: str = "UTC"
-    contacts: dict[str, str] = {}
-    attributes: dict[str, Any] = {}
+    contacts: dict[str, str] = msgspec.field(default_factory=dict)
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
     administrator: bool = False
 
 

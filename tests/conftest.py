@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,15 @@ def redis_url(engines: Engines) -> str:
     """The Valkey of this pytest process; use a prefix of your own."""
     assert engines.valkey is not None
     return engines.valkey.url
+
+
+@pytest.fixture
+def reachable_home() -> Iterator[Path]:
+    """A folder for engines that keep their data safe: PostgreSQL's own user can reach it, unlike `tmp_path`."""
+    home = Path(tempfile.mkdtemp(prefix="backroom-test-"))
+    home.chmod(0o755)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

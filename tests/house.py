@@ -17,8 +17,8 @@ import httpx
 import psycopg
 import uvicorn
 
-from backroom.queue.ops import Queues
 from backroom.queue.open import open_client
+from backroom.queue.ops import Queues
 from backroom.settings import Settings
 from backroom.store.admin import Application, create_application
 

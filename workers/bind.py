@@ -35,7 +35,7 @@ def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
                 "linger_ms": round(job.linger.total_seconds() * 1000),
                 "ordered": job.ordered,
             }
-        dramatiq.actor(function, actor_name=job.name, queue_name=job.queue, broker=broker, **options)
+        dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
 
 
 def _single(job: Job, house: House) -> Callable[..., None]:

@@ -11,7 +11,7 @@ from typing import Any
 import dramatiq
 import msgspec
 import uuid_utils
-from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications, TimeLimit
+from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications
 from sqlalchemy import Engine
 
 from backroom import connect
@@ -20,6 +20,7 @@ from backroom.queue.answers import Answers
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.decide import Decide
 from backroom.queue.sender import Sender
+from backroom.queue.timelimit import SafeTimeLimit
 from backroom.queue.wire import Once, Post
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves, carriers
@@ -51,7 +52,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         lease=settings.lease,
         middleware=[
             AgeLimit(),
-            TimeLimit(),
+            SafeTimeLimit(),
             ShutdownNotifications(),
             CurrentMessage(),
             Stopping(stopping, engine),

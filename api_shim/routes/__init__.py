@@ -1,1 +1,1 @@
-"""The routes, one file for each thing an application can ask about. Each has `routes(door)`: URI template to resource."""
+"""The routes: one file for each thing an application can ask about, with `routes(door)`: URI template to resource."""

@@ -39,20 +39,29 @@ class Ready:
     @allow()
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 if both engines answer, 503 if the queue does not; without the memory accepting goes on."""
-        queue, memory = await asyncio.gather(
-            self._check("queue", self._door.notes.missing(["ready"])),
-            self._check("memory", self._door.in_thread(self._door.view.ready)),
-        )
-        resp.status = falcon.HTTP_200 if queue["up"] else falcon.HTTP_503
+        up = dict(zip(("queue", "memory"), await check(self._door), strict=True))
+        resp.status = falcon.HTTP_200 if up["queue"] else falcon.HTTP_503
         resp.data = msgspec.json.encode(
-            {"status": "ok" if queue["up"] and memory["up"] else "degraded", "queue": queue, "memory": memory}
+            {"status": "ok" if all(up.values()) else "degraded"}
+            | {name: {"up": True} if answers else self._away(name) for name, answers in up.items()}
         )
+        for name, answers in up.items():
+            if answers:
+                self._away_since.pop(name, None)
 
-    async def _check(self, name: str, question: Awaitable[object]) -> dict[str, Any]:
-        try:
-            await question
-        except (QueueAway, StoreAway):
-            since = self._away_since.setdefault(name, time.monotonic())
-            return {"up": False, "away_seconds": round(time.monotonic() - since)}
-        self._away_since.pop(name, None)
-        return {"up": True}
+    def _away(self, name: str) -> dict[str, Any]:
+        since = self._away_since.setdefault(name, time.monotonic())
+        return {"up": False, "away_seconds": round(time.monotonic() - since)}
+
+
+async def check(door: Door) -> tuple[bool, bool]:
+    """Whether the queue and the memory answer."""
+    return await asyncio.gather(_answers(door.notes.missing(["ready"])), _answers(door.in_thread(door.view.ready)))
+
+
+async def _answers(question: Awaitable[object]) -> bool:
+    try:
+        await question
+    except (QueueAway, StoreAway):
+        return False
+    return True

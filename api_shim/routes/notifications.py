@@ -72,7 +72,7 @@ class Notifications:
             to=list(dict.fromkeys(body.to)),
             data=body.data,
             accepted_at=utc_now(),
-            mediums=body.channels,
+            mediums=tuple(body.channels),
         )
         said = fingerprint([body.type, body.to, body.data, body.channels])
         once = Once(key=f"{caller.app}:notification:{key}", window=self._door.once, fingerprint=said) if key else None

@@ -144,6 +144,11 @@ def _furnish(settings: Settings, engines: Engines, screen: Screen, *, simulate: 
         "BACKROOM_SECRET": secret,
         HOME_VARIABLE: str(home),
         "PYTHONUNBUFFERED": "1",
+        # The carriers' libraries honour a proxy; our own simulator must not be looked for behind it.
+        **{
+            name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+            for name in ("NO_PROXY", "no_proxy")
+        },
     }
     host = "127.0.0.1" if settings.host in EVERYWHERE else settings.host
     return House(

@@ -37,8 +37,9 @@ class Notification:
 class Delivery:
     """One notification for one user over one medium: the unit of retry, of status and of audit.
 
-    `state` is `waiting`, `sending`, `retrying`, or final: `sent` (the carrier took it), `delivered` (it is with the reader),
-    `refused` (the carrier will never take it), `failed` (given up), `skipped` (never tried), `unknown` (it may have gone out).
+    `state` is `waiting`, `sending`, `retrying`, or final: `sent` (the carrier took it), `delivered` (it is with the
+    reader), `refused` (the carrier will never take it), `failed` (given up), `skipped` (never tried), `unknown` (it may
+    have gone out).
     """
 
     id: str

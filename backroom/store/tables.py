@@ -1,7 +1,7 @@
 """Every table, in the order of the mission's parts.
 
-Each table with an `app_id` is under row-level security: the roles that the doors use see the rows of the application that
-their transaction was opened for, and none without one. Times are UTC; sizes and counts are what their names say.
+Each table with an `app_id` is under row-level security: the roles that the doors use see the rows of the application
+that their transaction was opened for, and none without one. Times are UTC; sizes and counts are what their names say.
 """
 
 from __future__ import annotations
@@ -259,8 +259,8 @@ alerts = Table(
     _at("resolved_at"),
     _at("acknowledged_at"),
     Column("acknowledged_by", Text, nullable=False, server_default=""),
-    # Whom we told that it fires, and the notifications that said so and that it is fine again. No foreign keys: a notice
-    # is decided on with the alert and written by a later job.
+    # Whom we told that it fires, and the notifications that said so and that it is fine again. No foreign keys: a
+    # notice is decided on with the alert and written by a later job.
     Column("told", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("fired_notice", Uuid(as_uuid=False)),
     Column("resolved_notice", Uuid(as_uuid=False)),

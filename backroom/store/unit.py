@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, select, text
 
+from backroom.domain.errors import StoreAway
 from backroom.store.engine import told_when_away
 from backroom.store.read import Reader
 from backroom.store.tables import apps
@@ -42,22 +43,27 @@ class Unit:
             StoreAway: PostgreSQL did not answer; whether it committed is not known.
         """
         if self._connection is not None:
-            with told_when_away():
+            try:
                 self._connection.commit()
-            self.close()
+            finally:
+                self.close()
 
     def close(self) -> None:
         """Forget what was not committed, and give the connection back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except StoreAway:
+                # It broke under us, and could not even say so to the other side: the pool must not keep it.
+                connection.detach()
 
     def _open(self) -> Connection:
         if self._connection is None:
             with told_when_away():
-                connection = self._engine.connect()
-                connection.execute(_SCOPE, {"app": self._app})
-            self._connection = connection
+                # Kept before it is used: whatever happens next, `close` gives it back to the pool.
+                self._connection = self._engine.connect()
+                self._connection.execute(_SCOPE, {"app": self._app})
         return self._connection
 
 

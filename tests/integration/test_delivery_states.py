@@ -114,7 +114,8 @@ def make_world(house: TestHouse) -> Iterator[Callable[..., World]]:
         world = World(house, Carrier(*answers))
         worlds.append(world)
         unit = world.house.unit(world.app)
-        unit.write.users.put("ada", profile={"contacts": {"email": "ada@example.com"}}, written_by=str(uuid_utils.uuid7()))
+        profile = {"contacts": {"email": "ada@example.com"}}
+        unit.write.users.put("ada", profile=profile, written_by=str(uuid_utils.uuid7()))
         unit.commit()
         return world
 
@@ -238,7 +239,8 @@ def test_a_template_that_fails_says_which_line_and_variable(make_world, tmp_path
     for file in (Shelves().templates[0] / "order_shipped").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "email.jinja").write_text(
-        "{% block subject %}{{ no_such_thing }}{% endblock %}{% block text %}{% endblock %}{% block html %}{% endblock %}"
+        "{% block subject %}{{ no_such_thing }}{% endblock %}"
+        "{% block text %}{% endblock %}{% block html %}{% endblock %}"
     )
     world.house = replace(world.house, words=Words([tmp_path]))
 
@@ -269,7 +271,9 @@ def test_sending_twice_makes_no_second_delivery(make_world):
     world = make_world(TAKEN)
     notification = str(uuid_utils.uuid7())
     data = dict(world.house.words.types["order_shipped"].example)
-    message = SendNotification(app=world.app, type="order_shipped", to=["ada", "ada"], data=data, accepted_at=world.time)
+    message = SendNotification(
+        app=world.app, type="order_shipped", to=["ada", "ada"], data=data, accepted_at=world.time
+    )
 
     world.run(send_notification, message, notification)
     world.run(send_notification, message, notification)

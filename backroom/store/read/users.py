@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from backroom.store.rows import User
 from backroom.store.tables import suppressions, users
 
-_COLUMNS = (
-    users.c.id,
-    users.c.name,
-    users.c.locale,
-    users.c.time_zone,
-    users.c.contacts,
-    users.c.attributes,
-    users.c.administrator,
-    users.c.updated_at,
-)
+_USER = [users.c[name] for name in User.__dataclass_fields__]
 
 
 class UserQuestions:
@@ -35,8 +26,8 @@ class UserQuestions:
 
     def many(self, ids: Sequence[str]) -> list[User]:
         """Those of these users that exist, in no order."""
-        query = select(*_COLUMNS).where(users.c.app_id == self._app, users.c.id.in_(ids))
-        return [_user(row) for row in self._connection.execute(query)]
+        query = select(*_USER).where(users.c.app_id == self._app, users.c.id.in_(ids))
+        return [User(**row) for row in self._connection.execute(query).mappings()]
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of these ids that are users."""
@@ -60,7 +51,3 @@ class UserQuestions:
             suppressions.c.app_id == self._app, suppressions.c.medium == medium, suppressions.c.address == address
         )
         return self._connection.scalar(query) is not None
-
-
-def _user(row: Row[tuple[object, ...]]) -> User:
-    return User(**row._mapping)  # type: ignore[arg-type]  # noqa: SLF001 - the documented way to a row's mapping

@@ -68,22 +68,21 @@ class NotificationChanges:
         """Take back a try whose worker is gone and which may be repeated."""
         self._settle(delivery, from_states=("sending",), state="retrying", reason="worker_lost")
 
-    def settle(self, delivery: str, **outcome: object) -> None:
+    def settle(self, delivery: str, *, state: str, **outcome: object) -> None:
         """Write what became of a try that was claimed.
 
         Args:
             delivery: Its id.
-            outcome: Columns of the table: `state`, and `provider_id`, `reason`, `code`, `due_at`, `locale`.
+            state: Where it goes.
+            outcome: Columns of the table: `provider_id`, `reason`, `code`, `due_at`, `locale`.
         """
-        self._settle(delivery, from_states=("sending", "waiting", "retrying", "unknown"), **outcome)
+        self._settle(delivery, from_states=("sending", "waiting", "retrying", "unknown"), state=state, **outcome)
 
     def _settle(self, delivery: str, *, from_states: Sequence[str], state: str, **outcome: object) -> None:
         final = state not in {"waiting", "retrying"}
         command = (
             update(deliveries)
-            .where(
-                deliveries.c.app_id == self._app, deliveries.c.id == delivery, deliveries.c.state.in_(from_states)
-            )
+            .where(deliveries.c.app_id == self._app, deliveries.c.id == delivery, deliveries.c.state.in_(from_states))
             .values(state=state, finished_at=func.now() if final else None, **outcome)
         )
         self._connection.execute(command)

@@ -33,7 +33,10 @@ class UserChanges:
         command = insert(users).values(row)
         command = command.on_conflict_do_update(
             index_elements=[users.c.app_id, users.c.id],
-            set_={**{name: command.excluded[name] for name in row if name not in {"app_id", "id"}}, "updated_at": func.now()},
+            set_={
+                **{name: command.excluded[name] for name in row if name not in {"app_id", "id"}},
+                "updated_at": func.now(),
+            },
             where=users.c.written_by < command.excluded.written_by,
         )
         return self._connection.execute(command).rowcount == 1
