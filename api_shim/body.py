@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
-from functools import cache
 from typing import Any, TypeVar
 
 import falcon.asgi
@@ -16,6 +14,8 @@ from backroom.domain.errors import Invalid
 T = TypeVar("T")
 
 _PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+# One for each type of body that a route takes: making one costs more than using it.
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -65,6 +65,7 @@ def place(error: msgspec.ValidationError) -> Invalid:
     return Invalid(pointer, wrong.replace("`", ""))
 
 
-@cache
-def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    if kind not in _decoders:
+        _decoders[kind] = msgspec.json.Decoder(kind)
+    return _decoders[kind]

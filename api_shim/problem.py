@@ -94,7 +94,8 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
     app.add_error_handler(falcon.HTTPError, _falcon)
     app.add_error_handler(Problem, _problem)
     app.add_error_handler(Invalid, _invalid)
-    app.add_error_handler((QueueAway, StoreAway), _away)
+    app.add_error_handler(QueueAway, _away)
+    app.add_error_handler(StoreAway, _away)
     app.add_error_handler(Full, _full)
 
 
