@@ -9,22 +9,21 @@ import sys
 from pathlib import Path
 
 HOME = Path(__file__).parent.parent
-COPIED = (
-    *("alerts", "api_shim", "backroom", "channels", "jobs", "templates", "workers"),
-    *("docs", ".env.example", "pyproject.toml", "scheduler.py"),
-)
+# What tools, engines and builds leave there.
+LEFT = {".git", ".venv", ".backroom", "node_modules", "dist", "__pycache__"}
 WITHIN_SECONDS = 120
 
 
 def scratch_copy(folder: Path) -> Path:
     """The tree as it stands in the checkout, without what tools and running houses leave there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in COPIED:
-        source = HOME / name
+    for source in HOME.iterdir():
+        if source.name in LEFT or source.name.endswith("_cache"):
+            continue
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy2(source, folder / name)
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns(*LEFT))
+        else:
+            shutil.copy2(source, folder / source.name)
     return folder
 
 

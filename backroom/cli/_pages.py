@@ -21,6 +21,7 @@ SHELF = "docs/reference/shelf.md"
 SETTINGS = "docs/reference/settings.md"
 API = "docs/reference/api.md"
 ENV = ".env.example"
+DECISIONS = "docs/decisions"
 
 NOTE = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
 
@@ -33,6 +34,25 @@ def pages(found: Catalogue, *, channels: Mapping[str, ChannelFile], routes: Sequ
         API: _api(routes),
         ENV: _env(channels),
     }
+
+
+def decisions(root: Path) -> dict[str, str]:
+    """The list of decisions, where a project has a folder of them."""
+    folder = root / DECISIONS
+    if not folder.is_dir():
+        return {}
+    rows = []
+    for path in sorted(folder.glob("[0-9]*.md")):
+        number, _, title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").partition(". ")
+        rows.append((number, f"[{title}]({path.name})"))
+    page = _page(
+        "# Decisions",
+        NOTE,
+        "What was decided, why, what was looked at instead, and what it costs. One that is overturned stays, with a "
+        "line that names its successor: the reasons against it are worth as much.",
+        _table(("number", "decision"), rows),
+    )
+    return {f"{DECISIONS}/README.md": page}
 
 
 def stale(root: Path, wanted: Mapping[str, str]) -> list[str]:

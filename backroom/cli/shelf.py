@@ -59,6 +59,7 @@ def _pages(shelves: Shelves, *, write: bool) -> None:
 
     given, root = settings(), Path.cwd()
     wanted = _pages.pages(catalogue(given, shelves), channels=shelves.channels, routes=door_routes(given))
+    wanted |= _pages.decisions(root)
     if write:
         for name in _pages.write(root, wanted):
             typer.echo(f"written: {name}")

@@ -350,7 +350,7 @@ def test_a_write_key_hands_in_events_and_opens_nothing_else(filled):
     assert filled.state() == state
 
 
-@pytest.mark.parametrize("user", ["", ADA])
+@pytest.mark.parametrize("user", ["", ADA], ids=["itself", "its user of the same name"])
 def test_another_application_gets_nothing_and_changes_nothing(filled, user):
     key = filled.token(filled.other, user) if user else filled.other.secret_key.text
     before, state = filled.rows(), filled.state()
@@ -383,6 +383,25 @@ def test_another_user_of_the_same_application_gets_nothing_and_changes_nothing(f
     # What Bob wrote is Bob's own.
     assert [row for row in after - before if BOB not in row] == []
     assert filled.state() == state
+
+
+def test_what_still_waits_in_the_queue_is_nobody_elses_either(house: TestHouse):
+    # No worker runs: the front door can know of all this from the queue only.
+    url = house.open_door()
+    app = house.client(url)
+    rival = house.client(url, key=house.another_app().secret_key.text)
+    for user in (ADA, BOB):
+        _ok(app.put(f"/v1/users/{user}", json={}))
+    ada, bob = (house.client(url, key=_ok(app.post(f"/v1/users/{user}/tokens")).json()["token"]) for user in (ADA, BOB))
+    posted = _ok(app.post("/v1/notifications", json=notification(ADA))).headers["Location"]
+    written = _ok(ada.put("/v1/records/notes/first", json={"says": PRIVATE})).headers["Location"]
+
+    assert app.get(posted).json()["state"] == "accepted"
+    assert ada.get(written).json()["state"] == "accepted"
+    assert rival.get(posted).status_code == 404
+    assert bob.get(posted).status_code == 403
+    assert rival.get(written).status_code == 404
+    assert bob.get(written).status_code == 404
 
 
 def test_a_name_near_another_applications_is_not_suggested(filled):
