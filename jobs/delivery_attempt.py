@@ -12,7 +12,7 @@ from backroom.domain.errors import Cancel, Misconfigured, Permanent, Rejected, S
 from backroom.domain.job import AppMessage, job
 from backroom.domain.letter import Channel, Letter
 from backroom.domain.notification import NotificationType
-from backroom.store.rows import Delivery, Notification, User
+from backroom.store.rows import Delivery, Errand, User
 from backroom.tools import Tools
 
 log = structlog.get_logger()
@@ -27,15 +27,15 @@ class AttemptDelivery(AppMessage, frozen=True, kw_only=True):
 @job("delivery.attempt", queue="deliveries", time_limit=timedelta(minutes=3))
 def attempt_delivery(message: AttemptDelivery, tools: Tools) -> None:
     """Hand one letter to its carrier, once."""
-    delivery = tools.read.notifications.delivery(message.delivery)
-    if delivery is None:
+    errand = tools.read.notifications.errand(message.delivery)
+    if errand is None:
         raise Cancel("the delivery is not there any more")
+    delivery = errand.delivery
     if delivery.state in FINAL:
         return
-    notification = tools.read.notifications.one(delivery.notification_id)
-    kind = tools.words.types.get(notification.type) if notification else None
+    kind = tools.words.types.get(errand.notification.type)
     channel = tools.channels.get(delivery.medium)
-    if notification is None or kind is None or channel is None:
+    if kind is None or channel is None:
         _settle(delivery, Verdict(state="failed", reason="its type or carrier is not on the shelf"), tools)
         raise Permanent(f"no type or no {delivery.medium} carrier for a delivery that was accepted")
 
@@ -46,14 +46,13 @@ def attempt_delivery(message: AttemptDelivery, tools: Tools) -> None:
             return
         tools.write.notifications.reclaim(delivery.id)
 
-    reader = tools.read.users.one(delivery.user_id)
-    to = _address(reader, channel)
-    if reader is None or not to:
+    to = _address(errand.reader, channel)
+    if errand.reader is None or not to:
         _settle(delivery, Verdict(state="skipped", reason="no_contact"), tools)
-    elif tools.read.users.is_suppressed(medium=delivery.medium, address=to):
+    elif to in errand.suppressed:
         _settle(delivery, Verdict(state="refused", reason="suppressed"), tools)
     else:
-        _send(delivery, _write(delivery, notification, reader, to, tools), kind, channel, tools)
+        _send(delivery, _write(errand, errand.reader, to, tools), kind, channel, tools)
 
 
 def _address(reader: User | None, channel: Channel) -> str:
@@ -62,7 +61,8 @@ def _address(reader: User | None, channel: Channel) -> str:
     return reader.contacts.get(channel.contact, "") if channel.contact else reader.id
 
 
-def _write(delivery: Delivery, notification: Notification, reader: User, to: str, tools: Tools) -> Letter:
+def _write(errand: Errand, reader: User, to: str, tools: Tools) -> Letter:
+    delivery, notification = errand.delivery, errand.notification
     try:
         rendered = tools.words.render(
             notification.type,
@@ -71,7 +71,7 @@ def _write(delivery: Delivery, notification: Notification, reader: User, to: str
             time_zone=reader.time_zone,
             data=notification.data,
             user={"id": reader.id, "name": reader.name, "locale": reader.locale},
-            app={"name": tools.read.application.name()},
+            app={"name": errand.app_name},
         )
     except TemplateFailed as failure:
         _settle(delivery, Verdict(state="failed", reason=str(failure)), tools)

@@ -60,6 +60,25 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Errand:
+    """Everything that one try of a delivery needs to know.
+
+    Attributes:
+        delivery: The row.
+        notification: What it is about.
+        reader: Who it is for, or None where the application no longer knows that user.
+        suppressed: Those of the reader's addresses that this medium must never write to again.
+        app_name: Who sends.
+    """
+
+    delivery: Delivery
+    notification: Notification
+    reader: User | None
+    suppressed: frozenset[str]
+    app_name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InboxItem:
     """One item of a user's inbox on the website."""
 

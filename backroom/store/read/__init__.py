@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from backroom.store.read.alerts import AlertQuestions
-from backroom.store.read.application import ApplicationQuestions
 from backroom.store.read.events import EventQuestions
 from backroom.store.read.inbox import InboxQuestions
 from backroom.store.read.insights import InsightQuestions
@@ -26,7 +25,6 @@ class Reader:
     """
 
     def __init__(self, connection: Connection, *, app: str) -> None:
-        self.application = ApplicationQuestions(connection, app)
         self.users = UserQuestions(connection, app)
         self.notifications = NotificationQuestions(connection, app)
         self.inbox = InboxQuestions(connection, app)

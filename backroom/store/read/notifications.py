@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, func, select
 
-from backroom.store.rows import Delivery, Notification
-from backroom.store.tables import deliveries, notifications
+from backroom.store.rows import Delivery, Errand, Notification, User
+from backroom.store.tables import apps, deliveries, notifications, suppressions, users
 
 _NOTIFICATION = [notifications.c[name] for name in Notification.__dataclass_fields__]
 _DELIVERY = [deliveries.c[name] for name in Delivery.__dataclass_fields__]
+_USER = [users.c[name] for name in User.__dataclass_fields__]
 
 
 class NotificationQuestions:
@@ -50,6 +52,41 @@ class NotificationQuestions:
         row = self._connection.execute(query).mappings().one_or_none()
         return Delivery(**row) if row else None
 
+    def errand(self, delivery: str) -> Errand | None:
+        """Everything that one try of a delivery needs to know, in one question."""
+        addresses = func.jsonb_each_text(users.c.contacts).table_valued("key", "value")
+        suppressed = (
+            select(func.array_agg(suppressions.c.address))
+            .where(
+                suppressions.c.app_id == self._app,
+                suppressions.c.medium == deliveries.c.medium,
+                suppressions.c.address.in_(select(addresses.c.value)),
+            )
+            .scalar_subquery()
+        )
+        columns = [
+            column.label(f"{part}_{column.name}")
+            for part, columns in (("d", _DELIVERY), ("n", _NOTIFICATION), ("u", _USER))
+            for column in columns
+        ]
+        query = (
+            select(*columns, suppressed.label("suppressed"), apps.c.name.label("app_name"))
+            .join_from(deliveries, notifications, notifications.c.id == deliveries.c.notification_id)
+            .join(apps, apps.c.id == deliveries.c.app_id)
+            .outerjoin(users, (users.c.app_id == deliveries.c.app_id) & (users.c.id == deliveries.c.user_id))
+            .where(deliveries.c.app_id == self._app, deliveries.c.id == delivery)
+        )
+        row = self._connection.execute(query).mappings().one_or_none()
+        if row is None:
+            return None
+        return Errand(
+            delivery=Delivery(**_part(row, "d", Delivery)),
+            notification=Notification(**_part(row, "n", Notification)),
+            reader=User(**_part(row, "u", User)) if row["u_id"] is not None else None,
+            suppressed=frozenset(row["suppressed"] or ()),
+            app_name=row["app_name"],
+        )
+
     def forgotten_deliveries(self, *, before: datetime, limit: int) -> list[str]:
         """Deliveries that should have moved by now and have not: the ids, oldest first."""
         moved = deliveries.c.created_at
@@ -66,3 +103,7 @@ class NotificationQuestions:
             .limit(limit)
         )
         return list(self._connection.scalars(query))
+
+
+def _part(row: RowMapping, part: str, kind: type[Any]) -> dict[str, Any]:
+    return {name: row[f"{part}_{name}"] for name in kind.__dataclass_fields__}

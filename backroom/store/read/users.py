@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from backroom.store.rows import User
-from backroom.store.tables import suppressions, users
+from backroom.store.tables import users
 
 _USER = [users.c[name] for name in User.__dataclass_fields__]
 
@@ -44,10 +44,3 @@ class UserQuestions:
         """The ids of the users who hear about alerts."""
         query = select(users.c.id).where(users.c.app_id == self._app, users.c.administrator).order_by(users.c.id)
         return list(self._connection.scalars(query))
-
-    def is_suppressed(self, *, medium: str, address: str) -> bool:
-        """Whether a carrier told us never to write to this address again."""
-        query = select(suppressions.c.since).where(
-            suppressions.c.app_id == self._app, suppressions.c.medium == medium, suppressions.c.address == address
-        )
-        return self._connection.scalar(query) is not None
