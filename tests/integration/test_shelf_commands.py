@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 
 import pytest
@@ -172,6 +173,29 @@ def test_the_engines_of_a_running_house_are_found_by_its_home(engines: Engines, 
     assert "queues" in json.loads(command("queue", "ls", "--json"))
 
 
+def test_the_secret_that_a_home_keeps_is_found_there(run, house, tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secret").write_text(f"{SECRET}\n")
+    monkeypatch.delenv("BACKROOM_SECRET")
+    monkeypatch.setenv("BACKROOM_HOME", str(tmp_path / "home"))
+
+    key = run("keys", "add", "shop", "--kind", "secret").strip()
+
+    assert house.client(key=key).get("/v1/types").status_code == 200
+
+
+@pytest.mark.parametrize(("pid", "state"), [(os.getpid(), "simulated"), (2**22 + 1, "off")], ids=["runs", "is gone"])
+def test_a_carrier_is_simulated_while_the_homes_simulator_runs(pid, state, tmp_path, monkeypatch):
+    (tmp_path / "home" / "simulator").mkdir(parents=True)
+    told = {"pid": pid, "url": "http://127.0.0.1:8025", "smtp_port": 8026}
+    (tmp_path / "home" / "simulator" / "address.json").write_text(json.dumps(told))
+    monkeypatch.setenv("BACKROOM_HOME", str(tmp_path / "home"))
+
+    channels = {row["name"]: row["state"] for row in json.loads(command("shelf", "--json"))["channels"]}
+
+    assert channels["sms_twilio"] == state
+
+
 def test_where_nothing_runs_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("BACKROOM_HOME", str(tmp_path / "nowhere"))
 
@@ -182,10 +206,8 @@ def test_where_nothing_runs_the_way_out_is_told(tmp_path, monkeypatch):
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize(
-    "words", [["apps", "ls"], ["keys", "add"], ["jobs", "run"], ["queue", "ls"], ["dead", "retry"]]
-)
-def test_help_teaches_with_an_example(words):
-    printed = " ".join(command(*words, "--help").split())
+@pytest.mark.parametrize("said", ["apps ls", "apps add", "keys add", "jobs ls", "jobs run", "queue ls", "dead retry"])
+def test_help_teaches_with_an_example(said):
+    printed = " ".join(command(*said.split(), "--help").split())
 
-    assert f"backroom {' '.join(words)}" in printed.partition("Usage")[2].partition("[OPTIONS]")[2]
+    assert f"backroom {said}" in printed.partition("[OPTIONS]")[2]
