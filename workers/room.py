@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
+import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,11 +35,13 @@ from workers.sight import Sighting
 
 # A thread that waits for a carrier holds no connection, so a few more than the threads are plenty.
 SPARE_CONNECTIONS = 2
+PR_SET_PDEATHSIG = 1
 
 
 def open_room() -> dramatiq.Broker:
     """Configure this process and build its broker."""
     configure(settings(), door="worker")
+    _end_with_parent()
     return build(settings())
 
 
@@ -111,6 +116,15 @@ class Stopping(Middleware):
     def after_worker_shutdown(self, _broker: dramatiq.Broker, _worker: dramatiq.Worker) -> None:
         """The last step of a graceful stop."""
         self._engine.dispose()
+
+
+def _end_with_parent() -> None:
+    """Stop when Dramatiq's own supervisor is gone: an orphan would go on taking messages beside its successor.
+
+    Linux only: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _post(shelves: Shelves, later: HandOn) -> Post:
