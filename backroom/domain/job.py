@@ -75,7 +75,7 @@ class Job:
     about: str
 
 
-def job(  # noqa: PLR0913 - each is a keyword that a job's author may set
+def job(
     name: str,
     *,
     queue: str = "default",
