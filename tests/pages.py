@@ -72,12 +72,12 @@ def blocks(page: Path) -> Iterator[Block]:
 class Reader:
     """Somebody who follows a page, in a folder and with a house of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         self._folder = scratch_copy(folder)
         shutil.copy2(HOME / "Procfile", folder)
         (folder / ".venv").symlink_to(sys.prefix)
         self._port = free_port()
-        self._environ = environ_for(folder, {"PORT": str(self._port)})
+        self._environ = environ_for(folder, {"PORT": str(self._port), **environ})
         self._variables = folder / ".variables"
         self._variables.touch()
         self._up: subprocess.Popen[bytes] | None = None
@@ -147,7 +147,7 @@ class Reader:
         return log.read_text("utf-8")
 
     def _difference(self, shown: Block, printed: str) -> str:
-        want, got = _masked(self._here(shown.text)), _masked(printed)
+        want, got = masked(self._here(shown.text)), masked(printed)
         checker = doctest.OutputChecker()
         if checker.check_output(want, got, LOOSELY):
             return ""
@@ -159,7 +159,8 @@ class Reader:
         return text.replace(DOOR, f"127.0.0.1:{self._port}")
 
 
-def _masked(text: str) -> str:
+def masked(text: str) -> str:
+    """The text without what differs from run to run."""
     text = text.replace("\r\n", "\n")
     for differs, name in DIFFERS:
         text = differs.sub(name, text)

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.house import SECRET, cloned_database
 from tests.pages import HOME, Reader, blocks, pages
 
 pytestmark = pytest.mark.e2e
 
+PRODUCTION = HOME / "docs" / "how-to" / "run-in-production.md"
 RUN = [page for page in pages() if any("run" in block.words for block in blocks(page))]
 
 
 @pytest.fixture
-def reader() -> Iterator[Reader]:
+def reader() -> Iterator[Callable[..., Reader]]:
+    """Readers with a folder of their own, who are gone when the test is over."""
     # Not in pytest's folder: as root, PostgreSQL's user could not reach it, and its data would stay elsewhere.
     around = Path(tempfile.mkdtemp(prefix="backroom-page-"))
     around.chmod(0o755)
-    reader = Reader(around / "backroom")
-    yield reader
-    reader.leave()
+    begun: list[Reader] = []
+
+    def begin(**environ: str) -> Reader:
+        begun.append(Reader(around / "backroom", **environ))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.leave()
     shutil.rmtree(around, ignore_errors=True)
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(HOME)))
-def test_who_follows_the_page_sees_what_it_shows(reader: Reader, page: Path) -> None:
-    reader.follow(page)
+@pytest.mark.parametrize("page", [page for page in RUN if page != PRODUCTION], ids=lambda page: page.stem)
+def test_who_follows_the_page_sees_what_it_shows(reader: Callable[..., Reader], page: Path) -> None:
+    reader().follow(page)
+
+
+def test_who_brings_engines_follows_the_page_about_production(
+    reader: Callable[..., Reader], redis_url: str, template: str
+) -> None:
+    with cloned_database(template, "template0") as empty:
+        given = {"REDIS_URL": redis_url, "DATABASE_URL": empty, "BACKROOM_SECRET": SECRET}
+
+        reader(**given, KEY_PREFIX=f"t{uuid.uuid4().hex[:12]}").follow(PRODUCTION)
 
 
 def test_the_readme_and_the_tutorial_are_among_them() -> None:
-    assert {HOME / "README.md", HOME / "docs" / "tutorials" / "first-notification.md"} <= set(RUN)
+    assert {HOME / "README.md", HOME / "docs" / "tutorials" / "first-notification.md", PRODUCTION} <= set(RUN)
