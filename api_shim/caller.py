@@ -72,7 +72,8 @@ class Callers:
         self._secret = secret
         # Apart from the secret that keys the hashes, so that neither can stand in for the other.
         self._token_key = hmac.new(secret, b"user tokens", hashlib.sha256).digest()
-        self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
+        # By hash: when it was found, when it was last asked for, and whose it is.
+        self._known: OrderedDict[bytes, tuple[float, float, Caller | None]] = OrderedDict()
 
     async def recognise(self, req: falcon.asgi.Request, *, write_key: str = "") -> Caller:
         """The caller of a request.
@@ -100,15 +101,17 @@ class Callers:
 
     async def _by_key(self, key: Key) -> Caller:
         digest = keyed_hash(key, self._secret)
-        found, caller = self._known.get(digest, (0.0, None))
-        age = time.monotonic() - found
-        if not found or age > FRESH:
+        now = time.monotonic()
+        found, asked, caller = self._known.get(digest, (0.0, 0.0, None))
+        if caller is None or now - asked > FRESH:
             try:
                 loop = asyncio.get_running_loop()
                 caller = await loop.run_in_executor(self._threads, self._find, key.id, digest)
             except StoreAway:
-                if not found or age > STALE:
+                if caller is None or now - found > STALE:
                     raise
+                # Not again for a moment: while PostgreSQL hangs, every question costs its whole time-out.
+                self._known[digest] = (found, time.monotonic(), caller)
             else:
                 self._remember(digest, caller)
         if caller is None:
@@ -126,7 +129,8 @@ class Callers:
         if caller is None:
             self._known.pop(digest, None)
             return
-        self._known[digest] = (time.monotonic(), caller)
+        now = time.monotonic()
+        self._known[digest] = (now, now, caller)
         self._known.move_to_end(digest)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
