@@ -141,4 +141,4 @@ def _number(value: object) -> Decimal | None:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     text = str(value).strip()
-    return Decimal(text) if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", text) else None
+    return Decimal(text) if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", text) else None

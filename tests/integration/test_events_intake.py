@@ -289,3 +289,16 @@ def test_while_the_queue_is_away_a_client_is_told_to_come_back(house: TestHouse)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert isinstance(answer, httpx.Response)
+
+
+def test_sign_ins_are_looked_at_once_for_each_few_seconds(house: TestHouse):
+    client = house.client()
+    house.start_worker()
+    failed = {"type": "track", "userId": "ann", "event": "login.failed"}
+    tries = [failed | {"properties": {"source": f"203.0.113.{n}", "account": "ann"}} for n in range(40)]
+
+    client.post("/v1/batch", json={"batch": tries})
+    recorded(house, 40)
+
+    looks = until(lambda: house.queues().depths().get("alerts"), what="somebody is asked to look")
+    assert looks.ready + looks.delayed + looks.inflight <= 2

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from psycopg import InterfaceError, OperationalError
 from sqlalchemy import Connection, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Date, Text
 
 from backroom.domain.errors import StoreAway
 from backroom.domain.event import Event
 from backroom.domain.item import Item, Touch
-from backroom.store.tables import item_events
 
 if TYPE_CHECKING:
     from psycopg import Connection as RawConnection
@@ -62,6 +61,15 @@ _DESCRIBE = text("""
         url = coalesce(nullif(excluded.url, ''), known.url),
         seen_at = excluded.seen_at
     WHERE excluded.seen_at > known.seen_at
+""")
+_TOUCH = text("""
+    INSERT INTO item_events (app_id, message_id, kind, item, user_id, anonymous_id, quantity, amount, at)
+    SELECT :app, touched.* FROM unnest(
+        CAST(:messages AS text[]), CAST(:kinds AS text[]), CAST(:items AS text[]), CAST(:users AS text[]),
+        CAST(:visitors AS text[]), CAST(:quantities AS bigint[]), CAST(:amounts AS numeric[]),
+        CAST(:moments AS timestamptz[])
+    ) AS touched
+    ON CONFLICT DO NOTHING
 """)
 # Each mark is later than the one before it, so that a rollup sees that its day was marked again while it counted.
 _MARK = text("""
@@ -130,22 +138,20 @@ class EventChanges:
 
     def touch(self, touches: Sequence[tuple[Event, Touch]]) -> None:
         """Write which items were viewed and bought."""
-        rows = [
-            {
-                "app_id": self._app,
-                "message_id": event.id,
-                "kind": touch.kind,
-                "item": touch.item,
-                "user_id": event.user,
-                "anonymous_id": event.anonymous,
-                "quantity": touch.quantity,
-                "amount": touch.amount,
-                "at": event.at,
-            }
-            for event, touch in touches
-        ]
-        if rows:
-            self._connection.execute(insert(item_events).on_conflict_do_nothing(), rows)
+        if not touches:
+            return
+        parameters = {
+            "app": self._app,
+            "messages": [event.id for event, _ in touches],
+            "kinds": [touch.kind for _, touch in touches],
+            "items": [touch.item for _, touch in touches],
+            "users": [event.user for event, _ in touches],
+            "visitors": [event.anonymous for event, _ in touches],
+            "quantities": [touch.quantity for _, touch in touches],
+            "amounts": [touch.amount for _, touch in touches],
+            "moments": [event.at for event, _ in touches],
+        }
+        self._connection.execute(_TOUCH, parameters)
 
     def mark_stale(self, days: Iterable[date]) -> None:
         """Say that these days' counts no longer agree with their events."""

@@ -73,7 +73,7 @@ _ORDERS = text(r"""
     WITH orders AS (
         SELECT person_of(e.user_id, i.user_id, e.anonymous_id) AS person,
                coalesce(
-                   CASE WHEN e.properties ->> 'total' ~ '^\d{1,12}(\.\d{1,15})?$'
+                   CASE WHEN e.properties ->> 'total' ~ '^[0-9]{1,12}(\.[0-9]{1,15})?$'
                         THEN (e.properties ->> 'total')::numeric END,
                    (SELECT sum(t.amount) FROM item_events t
                     WHERE t.app_id = e.app_id AND t.message_id = e.message_id AND t.kind = 'bought'),

@@ -17,8 +17,9 @@ MOST_OF_AN_ITEM = 50
 
 _LONGER = text("SET LOCAL statement_timeout = '4min'")
 _FORGET = text("DELETE FROM item_pairs WHERE app_id = :app AND kind = :kind")
-# How far the same people had to do with both of two items, as a cosine: together / sqrt(people of one * of the other).
-_PAIR = text("""
+# Everybody's basket, small and with an index: what follows looks into it millions of times.
+_BASKET = text("""
+    CREATE TEMPORARY TABLE basket ON COMMIT DROP AS
     WITH touched AS (
         SELECT person_of(t.user_id, i.user_id, t.anonymous_id) AS person, t.item, max(t.at) AS at
         FROM item_events t LEFT JOIN identities i ON i.app_id = t.app_id AND i.anonymous_id = t.anonymous_id
@@ -26,24 +27,33 @@ _PAIR = text("""
         GROUP BY 1, 2
     ), ranked AS (
         SELECT person, item, row_number() OVER (PARTITION BY person ORDER BY at DESC, item) AS nth FROM touched
-    ), kept AS MATERIALIZED (
-        SELECT person, item FROM ranked WHERE nth <= :most_of_a_person
-    ), known AS MATERIALIZED (
-        SELECT item, count(*) AS people FROM kept GROUP BY item HAVING count(*) >= :fewest_people
-    ), half AS (
-        SELECT a.item, b.item AS other, count(*) AS together
-        FROM kept a JOIN kept b ON b.person = a.person AND b.item > a.item
-        GROUP BY 1, 2 HAVING count(*) >= :fewest_people
-    ), both_ways AS (
-        SELECT item, other, together FROM half UNION ALL SELECT other, item, together FROM half
-    ), scored AS (
-        SELECT p.item, p.other, p.together, p.together / sqrt(CAST(x.people AS double precision) * y.people) AS score
-        FROM both_ways p JOIN known x ON x.item = p.item JOIN known y ON y.item = p.other
-    ), best AS (
-        SELECT *, row_number() OVER (PARTITION BY item ORDER BY score DESC, together DESC, other) AS nth FROM scored
+    ), kept AS (
+        SELECT person, item, count(*) OVER (PARTITION BY item) AS people FROM ranked WHERE nth <= :most_of_a_person
     )
+    SELECT CAST(dense_rank() OVER (ORDER BY person) AS integer) AS person,
+           CAST(dense_rank() OVER (ORDER BY item) AS integer) AS number, item, people
+    FROM kept WHERE people >= :fewest_people
+""")
+_BASKET_INDEXES = (
+    text("CREATE INDEX ON basket (number) INCLUDE (person)"),
+    text("CREATE INDEX ON basket (person) INCLUDE (number, people)"),
+    text("ANALYZE basket"),
+)
+# How far the same people had to do with both of two items, as a cosine: together / sqrt(people of one * of the other).
+# Item by item, because all pairs at once would not fit into memory.
+_PAIR = text("""
     INSERT INTO item_pairs (app_id, item, other, kind, together, score)
-    SELECT :app, item, other, :kind, together, score FROM best WHERE nth <= :most_of_an_item
+    SELECT :app, one.item, other.item, :kind, best.together, best.score
+    FROM (SELECT DISTINCT number, item, people FROM basket) AS one
+    CROSS JOIN LATERAL (
+        SELECT theirs.number, count(*) AS together,
+               count(*) / sqrt(CAST(one.people AS double precision) * theirs.people) AS score
+        FROM basket mine JOIN basket theirs ON theirs.person = mine.person AND theirs.number <> mine.number
+        WHERE mine.number = one.number
+        GROUP BY theirs.number, theirs.people HAVING count(*) >= :fewest_people
+        ORDER BY score DESC, together DESC, theirs.number LIMIT :most_of_an_item
+    ) AS best
+    JOIN (SELECT DISTINCT number, item FROM basket) AS other ON other.number = best.number
 """)
 _COUNT_PEOPLE = text("""
     WITH counted AS (
@@ -82,16 +92,15 @@ class RecommendationChanges:
         self._connection.execute(
             select(func.pg_advisory_xact_lock(func.hashtextextended(f"pair:{self._app}:{kind}", 0)))
         )
-        self._connection.execute(_FORGET, {"app": self._app, "kind": kind})
-        parameters = {
-            "app": self._app,
-            "kind": kind,
-            "since": since,
-            "most_of_a_person": MOST_OF_A_PERSON,
-            "fewest_people": FEWEST_PEOPLE,
-            "most_of_an_item": MOST_OF_AN_ITEM,
-        }
-        return self._connection.execute(_PAIR, parameters).rowcount
+        scope = {"app": self._app, "kind": kind}
+        self._connection.execute(
+            _BASKET, {**scope, "since": since, "most_of_a_person": MOST_OF_A_PERSON, "fewest_people": FEWEST_PEOPLE}
+        )
+        for index in _BASKET_INDEXES:
+            self._connection.execute(index)
+        self._connection.execute(_FORGET, scope)
+        limits = {"fewest_people": FEWEST_PEOPLE, "most_of_an_item": MOST_OF_AN_ITEM}
+        return self._connection.execute(_PAIR, {**scope, **limits}).rowcount
 
     def count_people(self, *, since: datetime) -> None:
         """Count for every item how many people had to do with it."""
