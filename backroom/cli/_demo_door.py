@@ -13,7 +13,7 @@ import msgspec
 
 from backroom.domain.errors import BackroomError
 
-CONNECTIONS = 32
+CONNECTIONS = 20
 REQUEST_WITHIN = 30.0
 # An outage is waited for; a door that stays shut for longer ends the demo.
 SHUT_FOR = timedelta(minutes=2)

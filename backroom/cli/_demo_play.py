@@ -19,7 +19,7 @@ from backroom.cli._demo_sessions import Sessions
 from backroom.cli._demo_settling import Settling
 from backroom.cli._demo_shop import Look, Visit
 
-AT_ONCE = 24
+AT_ONCE = 16
 EVENTS_TOGETHER = 200
 # An event has at most 32 KiB; the rest of a longer order is in its record.
 MOST_PRODUCTS_BYTES = 30_000

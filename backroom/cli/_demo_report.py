@@ -45,6 +45,8 @@ def document(outcome: Outcome, house: House) -> dict[str, Any]:
         "cut": dict(outcome.cut),
         "waited_for_the_door": outcome.waited,
         "outbox": house.outbox,
+        "door": house.door,
+        "started": house.ours or None,
     }
 
 

@@ -31,6 +31,8 @@ from backroom.cli._demo_tally import Tally
 from backroom.domain.errors import BackroomError
 
 PAINT_EVERY = timedelta(milliseconds=200)
+# Where nothing can be painted over, as in a log.
+SAY_EVERY = timedelta(seconds=10)
 ASKED_FOR_TASTES = 20
 
 
@@ -170,11 +172,15 @@ async def _play(
 
 async def _paint(progress: Progress, settling: Settling, sending: asyncio.Event, *, total: int | None) -> None:
     accepted, settled = progress.add_task("Accepted", total=total), progress.add_task("Settled ", total=total)
+    console, said = progress.console, time.monotonic()
     try:
         while True:
             most = total if sending.is_set() else settling.accepted
             progress.update(accepted, completed=settling.accepted, total=most)
             progress.update(settled, completed=settling.accepted - settling.open, total=most)
+            if not console.is_terminal and time.monotonic() > said + SAY_EVERY.total_seconds():
+                said = time.monotonic()
+                console.print(f"{settling.accepted:,} accepted, {settling.accepted - settling.open:,} settled")
             await asyncio.sleep(PAINT_EVERY.total_seconds())
     finally:
         for task, done in ((accepted, settling.accepted), (settled, settling.accepted - settling.open)):
