@@ -27,7 +27,7 @@ _SEARCHES = text(r"""
     FROM searches WHERE query <> '' AND found_nothing GROUP BY query
 """)
 # The time on a page: what the page itself measured, or else the time until the same visitor's next page. After the
-# longest gap the visitor was away, so how long the last page was looked at is unknown: NULL, which no sum takes for zero.
+# longest gap the visitor was away, so how long the last page was looked at is unknown: NULL, which no sum takes for 0.
 _PAGES = text("""
     WITH seen AS (
         SELECT e.at,
