@@ -1,0 +1,81 @@
+"""`python -m benchmarks`: runs one benchmark, or all of them, and prints figures with their targets."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+
+from benchmarks.frame.plan import Plan
+from benchmarks.frame.report import Report, show, to_json
+
+app = typer.Typer(add_completion=False)
+
+SHELF = Path(__file__).parent
+# `--quick` ends within 50 s; what is left of them is for what comes after the rounds.
+QUICK = timedelta(seconds=33)
+WHOLE = timedelta(minutes=10)
+QUICK_ROUNDS = 3
+ROUNDS = 5
+FILE_WIDTH = 120
+
+
+def names() -> list[str]:
+    """The benchmarks there are."""
+    return sorted(path.stem for path in SHELF.glob("[!_]*.py"))
+
+
+@app.command()
+def run(
+    name: Annotated[str | None, typer.Argument(help="Which benchmark; all of them if none is named.")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller rounds: under 50 seconds each.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where a target is not reached.")] = False,
+) -> None:
+    """Measure, and print figures with their targets. A target that is missed is told, and fails only if you ask."""
+    if name is not None and name not in names():
+        raise typer.BadParameter(f"there is no benchmark {name!r}, but {', '.join(names())}", param_hint="NAME")
+    # Asked to stop, leave by the front door: what was started is stopped, the folder removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    errors = Console(stderr=True)
+    reached = True
+    for bench in [name] if name else names():
+        report = _measure(bench, quick=quick, errors=errors)
+        reached &= report.reached
+        if json:
+            print(to_json(report), flush=True)  # noqa: T201 - for programs: no colours, no folding
+        else:
+            show(report, Console(width=None if sys.stdout.isatty() else FILE_WIDTH))
+    if strict and not reached:
+        raise typer.Exit(1)
+
+
+def _measure(bench: str, *, quick: bool, errors: Console) -> Report:
+    def tell(what: str) -> None:
+        if sys.stderr.isatty():
+            errors.print(f"[dim]{bench}: {what}[/dim]")
+
+    span = QUICK if quick else WHOLE
+    plan = Plan(
+        quick=quick,
+        rounds=QUICK_ROUNDS if quick else ROUNDS,
+        rounds_end=time.monotonic() + span.total_seconds(),
+        tell=tell,
+    )
+    report: Report = importlib.import_module(f"benchmarks.{bench}").measure(plan)
+    return report
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")

@@ -1,0 +1,1 @@
+"""What all benchmarks share: turns, figures, checks, a place to run in."""
