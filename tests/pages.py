@@ -12,6 +12,7 @@ What stands after the language in a block's first line says what happens to it (
 from __future__ import annotations
 
 import doctest
+import json
 import re
 import shutil
 import signal
@@ -21,6 +22,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from tests.house import free_port, until
 from tests.scratch import HOME, environ_for, scratch_copy
@@ -93,6 +97,12 @@ class Reader:
                 path.write_text(self._here(block.text), "utf-8")
             elif "run" in block.words:
                 self._do(block, shown)
+
+    def letters(self) -> list[dict[str, Any]]:
+        """What the house's simulator has got."""
+        address = json.loads((self._folder / ".backroom" / "simulator" / "address.json").read_text("utf-8"))
+        found: list[dict[str, Any]] = httpx.get(f"{address['url']}/api/letters", timeout=10).json()["letters"]
+        return found
 
     def leave(self) -> None:
         """Stop the house as Ctrl-C does."""

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import SECRET, cloned_database
+from tests.house import SECRET, cloned_database, until
 from tests.pages import HOME, Reader, blocks, pages
 
 pytestmark = pytest.mark.e2e
 
+README = HOME / "README.md"
 PRODUCTION = HOME / "docs" / "how-to" / "run-in-production.md"
 RUN = [page for page in pages() if any("run" in block.words for block in blocks(page))]
 
@@ -37,9 +38,20 @@ def reader() -> Iterator[Callable[..., Reader]]:
     shutil.rmtree(around, ignore_errors=True)
 
 
-@pytest.mark.parametrize("page", [page for page in RUN if page != PRODUCTION], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in RUN if page not in (README, PRODUCTION)], ids=lambda page: page.stem)
 def test_who_follows_the_page_sees_what_it_shows(reader: Callable[..., Reader], page: Path) -> None:
     reader().follow(page)
+
+
+def test_who_follows_the_readme_has_the_letters_that_it_speaks_of(reader: Callable[..., Reader]) -> None:
+    newcomer = reader()
+
+    newcomer.follow(README)
+
+    until(
+        lambda: {letter["medium"] for letter in newcomer.letters()} == {"email", "sms"}, what="both letters are there"
+    )
+    assert {letter["to"] for letter in newcomer.letters()} == {"ada@example.com", "+4366012345678"}
 
 
 def test_who_brings_engines_follows_the_page_about_production(
@@ -52,4 +64,4 @@ def test_who_brings_engines_follows_the_page_about_production(
 
 
 def test_the_readme_and_the_tutorial_are_among_them() -> None:
-    assert {HOME / "README.md", HOME / "docs" / "tutorials" / "first-notification.md", PRODUCTION} <= set(RUN)
+    assert {README, HOME / "docs" / "tutorials" / "first-notification.md", PRODUCTION} <= set(RUN)
