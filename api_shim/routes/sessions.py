@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -182,10 +183,12 @@ class CurrentSession:
         except TimeoutError:
             raise _busy() from None
         try:
-            for _ in range(MOST_TRIES):
+            for number in range(MOST_TRIES):
                 session = await attempt()
                 if session is not None:
                     return session
+                # Another process of the door was quicker: step out of its way, and not in step with a third.
+                await asyncio.sleep(random.uniform(0, 0.002 * (number + 1)))  # noqa: S311 - nobody gains by guessing it
         finally:
             turn.release()
         raise _busy()

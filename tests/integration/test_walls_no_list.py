@@ -133,7 +133,7 @@ def open_door(folder: Path, house: TestHouse, **more: str) -> Iterator[httpx.Cli
                 return client.get("/healthz").status_code == 200
             return False
 
-        until(answers, what="the front door answers")
+        until(answers, within=120, what="the front door answers")
         yield client
     finally:
         process.terminate()
