@@ -177,9 +177,11 @@ def test_what_is_wrong_in_a_batch_is_listed_and_the_rest_is_kept(house: TestHous
     told = answer.json()
     assert told["success"] is True
     assert told["accepted"] == 1
-    assert [(reject["index"], reject["field"].removeprefix("/batch/")) for reject in told["rejected"]] == [
-        (1, "1/event"), (2, "2/type"), (3, "3/userId"), (4, "4"), (5, "5"), (6, "6/userId"),
-    ]  # fmt: skip
+    assert [reject["index"] for reject in told["rejected"]] == [1, 2, 3, 4, 5, 6]
+    places = ["1/event", "2/type", "3/userId", "4", "5", "6/userId"]
+    assert all(
+        reject["field"].startswith(f"/batch/{place}") for reject, place in zip(told["rejected"], places, strict=True)
+    )
     assert told["rejected"][0]["messageId"] == "nameless"
     assert [row[0] for row in recorded(house, 1)] == ["good"]
 
