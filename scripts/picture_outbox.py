@@ -69,6 +69,9 @@ def _house(home: Path, port: int) -> Iterator[str]:
     try:
         _until(lambda: "Ctrl-C stops everything" in said.read_text("utf-8"), what="the house opens")
         yield (home / "key").read_text("ascii").strip()
+    except (TimeoutError, httpx.HTTPError, subprocess.SubprocessError):
+        sys.stderr.write(said.read_text("utf-8"))
+        raise
     finally:
         house.send_signal(signal.SIGINT)
         house.wait(WITHIN_SECONDS)
