@@ -31,13 +31,13 @@ class Part:
 
     Attributes:
         name: Which.
-        shown: Whether it did what it should.
+        shown: Whether it did what it should; None where this run gave it too little to work with.
         says: What was found.
         where: Where it was read.
     """
 
     name: str
-    shown: bool
+    shown: bool | None
     says: str
     where: str
 
@@ -251,8 +251,14 @@ def _insight(name: str, report: str, rows: Sequence[str], *, before: str = "") -
     )
 
 
-async def recommendations(door: Door, users: Sequence[str]) -> tuple[Part, str]:
-    """The first of these users to whom something can be recommended because of what they did, and what that is."""
+async def recommendations(door: Door, users: Sequence[str], *, enough: bool) -> tuple[Part, str]:
+    """The first of these users to whom something can be recommended because of what they did, and what that is.
+
+    Args:
+        door: Where to.
+        users: Who is looked at, in this order.
+        enough: Whether there were so many orders that something must go together.
+    """
     where = "GET /v1/users/…/recommendations"
 
     async def found() -> tuple[Part, str] | None:
@@ -265,10 +271,10 @@ async def recommendations(door: Door, users: Sequence[str]) -> tuple[Part, str]:
         return None
 
     # What goes together is found out behind the counting.
-    if users and (first := await until(found, within=LATER)):
+    if users and (first := await until(found, within=LATER if enough else SOON / 5)):
         return first
     says = f"nothing for any of {len(users)} customers that goes with what they did"
-    return Part(name="Recommendations", shown=False, says=says, where=where), ""
+    return Part(name="Recommendations", shown=False if enough else None, says=says, where=where), ""
 
 
 def _named(item: Mapping[str, Any]) -> str:
@@ -277,12 +283,12 @@ def _named(item: Mapping[str, Any]) -> str:
     return f"{item['name'] or item['item']}, {kind} with {because['name'] or because['item']}"
 
 
-async def digest(door: Door, user: str) -> Part:
-    """Have today's digests sent, and find this user's."""
+async def digest(door: Door, user: str, *, enough: bool) -> Part:
+    """Have today's digests sent, and find this user's; see `recommendations`."""
     where = f"POST /v1/digests, GET /v1/users/{user}/inbox"
     name = "Digest"
     if not user:
-        return Part(name=name, shown=False, says="there is nobody to write one to", where=where)
+        return Part(name=name, shown=False if enough else None, says="there is nobody to write one to", where=where)
     await door.ask("POST", "/v1/digests", headers={"Prefer": "wait=10"})
 
     async def arrived() -> dict[str, Any] | None:

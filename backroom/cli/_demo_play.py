@@ -152,8 +152,8 @@ class Play:
         document = letter(order)
         key = hashlib.sha256(msgspec.json.encode(document) + self._run.encode()).hexdigest()[:40]
         answer = await self._door.ask("POST", "/v1/notifications", document, headers={"Idempotency-Key": f"demo-{key}"})
-        self.again += answer.headers.get("Idempotent-Replayed") == "true"
-        self._settling.expect(msgspec.json.decode(answer.content)["id"])
+        self.again += answer.headers.get("idempotent-replayed") == "true"
+        self._settling.expect(answer.document()["id"])
 
     async def _keep_events(self, events: list[dict[str, Any]]) -> None:
         self._events += events
@@ -166,7 +166,7 @@ class Play:
             part = events[start : start + EVENTS_TOGETHER]
             for event in part:
                 self.cut.update(event.pop("cut", ()))
-            answer = msgspec.json.decode((await self._door.ask("POST", "/v1/batch", {"batch": part})).content)
+            answer = (await self._door.ask("POST", "/v1/batch", {"batch": part})).document()
             rejected = answer.get("rejected", [])
             self.events += len(part) - len(rejected)
             self.turned_away.update(f"event: {one.get('errors') or one}"[:200] for one in rejected)

@@ -84,6 +84,8 @@ def _deliveries(outcome: Outcome) -> Table:
         times = [_seconds(medium, share) for share in (0.5, 0.99)]
         rows.append((name, *(f"{count:,}" if count else "·" for count in counts), *times))
     built = table("Deliveries, from 202 to their final state", ("", "all", *states, "retried", "p50", "p99"), rows)
+    # Eighty characters are enough.
+    built.padding = (0, 1, 0, 0)
     for column in built.columns[1:]:
         column.no_wrap, column.justify = True, "right"
     return built
@@ -153,8 +155,10 @@ def _medium(medium: Medium) -> Mapping[str, Any]:
 
 def _seconds(medium: Medium, share: float) -> str:
     found = medium.percentile(share)
-    return "·" if found is None else f"{found:.2f}\N{NO-BREAK SPACE}s"
+    return "·" if found is None else f"{found:#.3g}\N{NO-BREAK SPACE}s"
 
 
-def _mark(good: bool) -> Text:  # noqa: FBT001 - it is what is marked
-    return Text("✓", "green") if good else Text("✗", "bold red")
+def _mark(shown: bool | None) -> Text:  # noqa: FBT001 - it is what is marked
+    if shown is None:
+        return Text("·", "dim")
+    return Text("✓", "green") if shown else Text("✗", "bold red")

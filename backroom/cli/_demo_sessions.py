@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from backroom.cli._demo_door import Door, TurnedAway
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -40,7 +38,7 @@ class Sessions:
         self.opened += 1
         began = {"basket": [], "seen": len(basket), "greeting": "Welcome back"}
         answer = await self._door.ask("POST", "/v1/sessions", {"user": user, "state": began, "preset": "remember"})
-        token = msgspec.json.decode(answer.content)["token"]
+        token = answer.document()["token"]
         patch = {"basket": list(basket[:20]), "greeting": None}
         # A merge patch takes away what it sets to nothing.
         await self._door.ask(

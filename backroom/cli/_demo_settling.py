@@ -15,8 +15,8 @@ from backroom.cli._demo_tally import Tally
 
 PAGE = 100
 # While orders are still sent, reading must not take the time that sending needs.
-PAGES_WHILE_SENDING = 4
-LOOK_EVERY = timedelta(milliseconds=500)
+PAGES_WHILE_SENDING = 3
+LOOK_EVERY = timedelta(seconds=1)
 NOT_FOUND = 404
 
 

@@ -34,6 +34,8 @@ PAINT_EVERY = timedelta(milliseconds=200)
 # Where nothing can be painted over, as in a log.
 SAY_EVERY = timedelta(seconds=10)
 ASKED_FOR_TASTES = 20
+# A file with fewer orders may hold nothing that goes together.
+FEWEST_FOR_TASTES = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +85,7 @@ class Outcome:
     @property
     def good(self) -> bool:
         """Whether everything accepted is settled, and every part was shown."""
-        return bool(self.accepted) and not self.stragglers and all(part.shown for part in self.parts)
+        return bool(self.accepted) and not self.stragglers and all(part.shown is not False for part in self.parts)
 
 
 class _Rate(ProgressColumn):
@@ -195,9 +197,10 @@ async def _parts(door: Door, play: Play, sessions: Sessions, *, browsed: bool) -
     customers = [user for user in play.records if user.startswith("customer-")]
     # Those with most orders have most to go by.
     customers.sort(key=lambda user: -len(play.records[user]))
-    part, user = await parts.recommendations(door, customers[:ASKED_FOR_TASTES])
+    enough = play.orders >= FEWEST_FOR_TASTES or browsed
+    part, user = await parts.recommendations(door, customers[:ASKED_FOR_TASTES], enough=enough)
     yield part
-    yield await parts.digest(door, user)
+    yield await parts.digest(door, user, enough=enough)
     yield await parts.kept_orders(door, play.records)
     wrong = await sessions.resume()
     yield Part(

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-import httpx
+import msgspec
 import pytest
 
-from backroom.cli._demo_door import Door, TurnedAway
+from backroom.cli._demo_door import Answer, Door, TurnedAway
 from backroom.cli._demo_house import real_carriers
 from backroom.cli._demo_settling import Settling
 from backroom.cli._demo_tally import Tally, percentile
@@ -30,8 +32,14 @@ def notification(id: str, *deliveries: dict[str, Any], state: str = "settled") -
     return {"id": id, "state": state, "accepted_at": "2026-11-23T10:00:00Z", "deliveries": list(deliveries)}
 
 
-def door(answer: Callable[[httpx.Request], httpx.Response]) -> Door:
-    return Door(httpx.AsyncClient(base_url="http://door", transport=httpx.MockTransport(answer)))
+def door(answer: Callable[[str, str], Answer]) -> Door:
+    return Door(lambda method, path, _content, _headers: answer(method, path), ThreadPoolExecutor(1))
+
+
+def answer(status: int, document: Any = None, **headers: str) -> Answer:
+    return Answer(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, msgspec.json.encode(document)
+    )
 
 
 def test_each_delivery_is_counted_once_in_its_state() -> None:
@@ -64,10 +72,10 @@ def test_a_percentile_is_a_value_that_was_seen() -> None:
 
 
 def test_a_door_that_asks_for_patience_is_asked_again() -> None:
-    answers = [httpx.Response(503, headers={"Retry-After": "0"}), httpx.Response(429, headers={"Retry-After": "0"})]
-    patient = door(lambda _: answers.pop(0) if answers else httpx.Response(202, json={"id": "1"}))
+    answers = [answer(503, retry_after="0"), answer(429, retry_after="0")]
+    patient = door(lambda *_: answers.pop(0) if answers else answer(202, {"id": "1"}))
 
-    assert asyncio.run(patient.ask("POST", "/v1/notifications", {})).status_code == 202
+    assert asyncio.run(patient.ask("POST", "/v1/notifications", {})).status == 202
     assert patient.waited == 2
 
 
@@ -75,27 +83,29 @@ def test_a_refusal_is_not_tried_again_and_names_the_field() -> None:
     asked = []
     problem = {"title": "A field is wrong", "errors": [{"field": "/to/0", "wrong": "is not a user"}]}
 
-    def refuse(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        return httpx.Response(422, json=problem)
+    def refuse(_method: str, path: str) -> Answer:
+        asked.append(path)
+        return answer(422, problem)
 
     with pytest.raises(TurnedAway, match="422: A field is wrong; /to/0: is not a user"):
         asyncio.run(door(refuse).ask("POST", "/v1/notifications", {}))
     assert len(asked) == 1
 
 
-def paged(known: list[dict[str, Any]], asked: list[str] | None = None) -> Callable[[httpx.Request], httpx.Response]:
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/v1/notifications":
-            found = [one for one in known if request.url.path.endswith(one["id"])]
-            return httpx.Response(200, json=found[0]) if found else httpx.Response(404, json={"title": "Not found"})
+def paged(known: list[dict[str, Any]], asked: list[str] | None = None) -> Callable[[str, str], Answer]:
+    def find(_method: str, path: str) -> Answer:
+        url = urlsplit(path)
+        if url.path != "/v1/notifications":
+            found = [one for one in known if path.endswith(one["id"])]
+            return answer(200, found[0]) if found else answer(404, {"title": "Not found"})
+        query = dict(parse_qsl(url.query))
         if asked is not None:
-            asked.append(request.url.params["after"])
-        limit, after = int(request.url.params["limit"]), request.url.params["after"]
-        page = sorted((one for one in known if one["id"] < after), key=lambda one: one["id"], reverse=True)[:limit]
-        return httpx.Response(200, json={"notifications": page, "next": None})
+            asked.append(query["after"])
+        older = (one for one in known if one["id"] < query["after"])
+        page = sorted(older, key=lambda one: one["id"], reverse=True)[: int(query["limit"])]
+        return answer(200, {"notifications": page, "next": None})
 
-    return answer
+    return find
 
 
 def test_only_what_this_run_had_accepted_is_added_up() -> None:
