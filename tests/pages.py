@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,7 +83,9 @@ class Reader:
         shutil.copy2(HOME / "Procfile", folder)
         (folder / ".venv").symlink_to(sys.prefix)
         self._port = free_port()
-        self._environ = environ_for(folder, {"PORT": str(self._port), **environ})
+        # As after `. .venv/bin/activate`.
+        path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+        self._environ = environ_for(folder, {"PATH": path, "PORT": str(self._port), **environ})
         self._variables = folder / ".variables"
         self._variables.touch()
         self._up: subprocess.Popen[bytes] | None = None
