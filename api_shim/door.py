@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import falcon.asgi
 import msgspec
@@ -42,6 +44,8 @@ LONGEST_WAIT = timedelta(seconds=10)
 # How long a user may be on the way to the memory before the door forgets that it accepted it.
 EXPECTED = timedelta(hours=1)
 _ALLOWED = "__allowed__"
+# Not `isdigit`, which takes what `int` does not, and of any length.
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def allow(*kinds: str) -> Callable[[Responder], Responder]:
@@ -200,7 +204,8 @@ class Door:
         if not posted.fresh:
             resp.set_header("Idempotent-Replayed", "true")
         outcome = await self._outcome(posted.id, wait=wait) if wait else None
-        resp.set_header("Location", location)
+        # A header is ASCII; an id is whatever the application says.
+        resp.set_header("Location", quote(location))
         if outcome is None:
             resp.status = falcon.HTTP_202
             resp.data = msgspec.json.encode({"id": posted.id, "state": "accepted"})
@@ -240,7 +245,7 @@ def wanted_wait(req: falcon.asgi.Request) -> timedelta:
     """How long the caller would wait for the outcome (RFC 7240 `Prefer: wait=N`), zero if it did not say."""
     for part in (req.get_header("Prefer") or "").split(","):
         name, _, value = part.strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
+        if name.strip().lower() == "wait" and _NUMBER.fullmatch(value.strip()):
             return min(timedelta(seconds=int(value)), LONGEST_WAIT)
     return timedelta(0)
 
@@ -283,7 +288,7 @@ def page_limit(req: falcon.asgi.Request, *, default: int = 25, most: int = 100) 
     text = req.get_param("limit")
     if text is None:
         return default
-    if not text.isdigit() or not 1 <= int(text) <= most:
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
         raise Invalid("/limit", "is not a page's length", f"1 to {most}")
     return int(text)
 

@@ -171,13 +171,10 @@ def _read(
     content = bytes(raw)
     if len(content) > MOST_EVENT_BYTES:
         raise Invalid("", f"is {len(content)} bytes", f"at most {MOST_EVENT_BYTES}")
-    # PostgreSQL can keep no such character, and no name has one.
-    if rb"\u0000" in content:
-        raise Invalid("", "has a character with the number 0")
     try:
         said = decode(content, Said)
     except Problem as problem:
-        # Too deep, or half a character: wrong in this event, and no reason to refuse its neighbours.
+        # Half a character: wrong in this event, and no reason to refuse its neighbours.
         raise Invalid("", "is not JSON") from problem
     return read_event(
         said,
@@ -256,7 +253,7 @@ def _shown(reject: _Reject) -> dict[str, Any]:
 def _message_id(event: msgspec.Raw) -> str | None:
     try:
         found = msgspec.json.decode(event)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     id = found.get("messageId") if isinstance(found, dict) else None
     return id[:100] if isinstance(id, str) else None

@@ -8,7 +8,7 @@ import falcon.asgi
 import msgspec
 
 from api_shim.caller import Caller, utc_now
-from api_shim.door import Door, allow, is_uuid, moment, page_after, page_limit
+from api_shim.door import Door, allow, checked_id, is_uuid, moment, page_after, page_limit
 from api_shim.problem import not_found
 from backroom.store.rows import InboxItem
 from jobs.inbox_read import ReadInboxItem
@@ -30,6 +30,7 @@ class Inbox:
         """The items, newest first, in pages; every page says how many are unread."""
         caller: Caller = req.context.caller
         caller.must_be(user)
+        checked_id(user, field="/user")
         before, limit = page_after(req), page_limit(req)
         items, unread = await self._door.ask(
             caller, lambda read: (read.inbox.page(user, before=before, limit=limit), read.inbox.unread(user))
@@ -54,6 +55,7 @@ class ReadItem:
         """Mark the item as read; again changes nothing."""
         caller: Caller = req.context.caller
         caller.must_be(user)
+        checked_id(user, field="/user")
         if not is_uuid(item) or not await self._door.ask(caller, lambda read: read.inbox.exists(user, item)):
             raise not_found()
         message = ReadInboxItem(app=caller.app, user=user, item=item, at=utc_now())

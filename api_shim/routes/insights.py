@@ -19,6 +19,7 @@ from backroom.store.rows_insights import Counted
 
 LONGEST = timedelta(days=400)
 USUAL = timedelta(days=29)
+FIRST_YEAR = 1970
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,9 +96,12 @@ def _day(req: falcon.asgi.Request, name: str) -> date | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid(f"/{name}", "is not a day", "YYYY-MM-DD") from error
+    if found.year < FIRST_YEAR:
+        raise Invalid(f"/{name}", "is before there were events", f"{FIRST_YEAR}-01-01 or later")
+    return found
 
 
 def _search(row: Counted) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Notifications:
 
         key = body.idempotency_key or req.get_header("Idempotency-Key")
         if key is not None and not 1 <= len(key) <= 255:  # noqa: PLR2004 - as in the body
-            raise Invalid("/idempotency_key", "is too long", "1 to 255 characters")
+            raise Invalid("/idempotency_key", "is empty or too long", "1 to 255 characters")
         message = SendNotification(
             app=caller.app,
             type=body.type,
@@ -74,8 +74,9 @@ class Notifications:
             accepted_at=utc_now(),
             mediums=tuple(body.channels),
         )
+        name = f"{caller.app}:notification:{fingerprint(key)}"
         said = fingerprint([body.type, body.to, body.data, body.channels])
-        once = Once(key=f"{caller.app}:notification:{key}", window=self._door.once, fingerprint=said) if key else None
+        once = Once(key=name, window=self._door.once, fingerprint=said) if key else None
         (posted,) = await self._door.sender.send([self._door.post(message, id=new_id(), once=once)])
         if posted.conflict:
             raise Problem(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from datetime import timedelta
 from typing import Any
@@ -186,7 +185,7 @@ def _after(req: falcon.asgi.Request) -> str | None:
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
         return checked_id(key, field="/after")
-    except (binascii.Error, UnicodeDecodeError, Invalid) as error:
+    except (ValueError, Invalid) as error:
         raise Invalid("/after", "is not a cursor", "the `next` of the page before") from error
 
 

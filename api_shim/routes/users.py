@@ -81,6 +81,7 @@ class OneUser:
         """The profile."""
         caller: Caller = req.context.caller
         caller.must_be(user)
+        checked_id(user, field="/user")
         found = await self._door.ask(caller, lambda read: read.users.one(user))
         if found is None:
             raise not_found()

@@ -37,22 +37,36 @@ def check_document(document: dict[str, Any], *, field: str = "") -> None:
         TooLarge: It is larger than 64 KiB as compact JSON.
         Invalid: It is nested too deep, or a text in it has a NUL character.
     """
-    _check(document, field, MOST_LEVELS)
+    check_value(document, field=field, most=MOST_LEVELS)
     size = len(msgspec.json.encode(document))
     if size > MOST_BYTES:
         raise TooLarge(size=size, limit=MOST_BYTES)
 
 
-def _check(value: object, field: str, levels: int) -> None:
+def check_value(value: object, *, field: str = "", most: int) -> None:
+    """Let through what PostgreSQL can keep and a program can walk.
+
+    Args:
+        value: As it was decoded.
+        field: JSON Pointer to where it stands in the request.
+        most: How many levels it may have.
+
+    Raises:
+        Invalid: It is nested too deep, or a text in it has a NUL character.
+    """
+    _check(value, field, most, most)
+
+
+def _check(value: object, field: str, levels: int, most: int) -> None:
     if isinstance(value, str):
         if "\x00" in value:
             raise Invalid(field, "has a NUL character", "text without U+0000")
     elif isinstance(value, dict | list):
         if not levels:
-            raise Invalid(field, "is nested too deep", f"at most {MOST_LEVELS} levels")
+            raise Invalid(field, "is nested too deep", f"at most {most} levels")
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            _check(name, field, levels - 1)
-            _check(inner, f"{field}/{_escaped(name)}", levels - 1)
+            _check(name, field, levels - 1, most)
+            _check(inner, f"{field}/{_escaped(name)}", levels - 1, most)
 
 
 def _escaped(name: object) -> str:

@@ -89,7 +89,7 @@ def _moment(value: object) -> dt.datetime:
     if isinstance(value, Undefined):
         str(value)  # A missing variable names itself.
     try:
-        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+        moment = dt.datetime.fromisoformat(value.upper()) if isinstance(value, str) else value
     except ValueError:
         moment = None
     if not isinstance(moment, dt.datetime):

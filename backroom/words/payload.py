@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import MAXYEAR, MINYEAR, datetime
 from itertools import islice
 from typing import Any
 
@@ -14,6 +16,19 @@ from backroom.words.near import unknown
 # How many errors are looked at to find the one that helps most.
 ERRORS = 20
 UNEXPECTED = "additionalProperties"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+def tellable(text: str) -> bool:
+    """Whether a moment, RFC 3339, can be told in every time zone: the first and the last year end elsewhere."""
+    try:
+        return bool(MOMENT.fullmatch(text)) and MINYEAR < datetime.fromisoformat(text.upper()).year < MAXYEAR
+    except ValueError:
+        return False
+
+
+# The validator's own takes leap seconds and the year 0, of which no letter could be made later.
+FORMATS: dict[str, Callable[[str], bool]] = {"date-time": tellable}
 
 
 class Payload:
@@ -30,7 +45,7 @@ class Payload:
         try:
             # A masked value never gets into an error, and an offline validator never opens a connection for a `$ref`.
             self._validator = jsonschema_rs.Draft202012Validator(
-                dict(schema), validate_formats=True, mask="it", offline=True
+                dict(schema), validate_formats=True, formats=FORMATS, mask="it", offline=True
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise Invalid(pointer("", getattr(error, "instance_path", ())), "is no JSON Schema 2020-12") from error

@@ -178,7 +178,7 @@ def test_what_is_wrong_in_a_batch_is_listed_and_the_rest_is_kept(house: TestHous
     assert told["success"] is True
     assert told["accepted"] == 1
     assert [reject["index"] for reject in told["rejected"]] == [1, 2, 3, 4, 5, 6]
-    places = ["1/event", "2/type", "3/userId", "4", "5", "6/userId"]
+    places = ["1/event", "2/type", "3/userId", "4", "5/properties/x", "6/userId"]
     assert all(
         reject["field"].startswith(f"/batch/{place}") for reject, place in zip(told["rejected"], places, strict=True)
     )
