@@ -56,7 +56,9 @@ async def kept_orders(door: Door, records: Mapping[str, set[str]]) -> Part:
     wanted = sum(map(len, records.values()))
 
     async def missing() -> int:
-        return sum([len(numbers - await _orders_of(door, user)) for user, numbers in records.items()])
+        # All at once: the door's own connections bound how many are under way.
+        found = await asyncio.gather(*(_orders_of(door, user) for user in records))
+        return sum(len(numbers - there) for numbers, there in zip(records.values(), found, strict=True))
 
     left = wanted
     if wanted:

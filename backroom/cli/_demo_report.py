@@ -155,7 +155,11 @@ def _medium(medium: Medium) -> Mapping[str, Any]:
 
 def _seconds(medium: Medium, share: float) -> str:
     found = medium.percentile(share)
-    return "·" if found is None else f"{found:#.3g}\N{NO-BREAK SPACE}s"
+    if found is None:
+        return "·"
+    # Three figures say enough.
+    places = 2 if found < 10 else 1 if found < 100 else 0  # noqa: PLR2004
+    return f"{found:,.{places}f}\N{NO-BREAK SPACE}s"
 
 
 def _mark(shown: bool | None) -> Text:  # noqa: FBT001 - it is what is marked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,15 +49,14 @@ class Sessions:
 
     async def resume(self) -> list[str]:
         """Come back to every session; returns what was not as it was left."""
-        wrong = []
-        for left in self._left:
-            try:
-                found = await self._door.get("/v1/sessions/current", headers={"Session-Token": left.token})
-            except TurnedAway as error:
-                wrong.append(f"{left.user}: {error}")
-                continue
-            if found["state"] == left.state and found["user"] == left.user:
-                self.resumed += 1
-            else:
-                wrong.append(f"{left.user}: another state")
+        found = await asyncio.gather(*(self._wrong(left) for left in self._left))
+        wrong = [fault for fault in found if fault]
+        self.resumed = len(found) - len(wrong)
         return wrong
+
+    async def _wrong(self, left: Left) -> str:
+        try:
+            found = await self._door.get("/v1/sessions/current", headers={"Session-Token": left.token})
+        except TurnedAway as error:
+            return f"{left.user}: {error}"
+        return "" if found["state"] == left.state and found["user"] == left.user else f"{left.user}: another state"

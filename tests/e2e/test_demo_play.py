@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,21 @@ class Home:
         self.started = told["started"] or self.started
         assert done.returncode == 0, (told["parts"], told["notifications"], said)
         return told
+
+    def demo_that_is_stopped(self, *options: str) -> tuple[int, dict[str, Any]]:
+        """Run one, press Ctrl-C once something was accepted."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backroom", "demo", "--json", *options],
+            cwd=PROJECT,
+            env=self._environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        said = next((line for line in process.stderr if b" accepted, " in line and not line.startswith(b"0 ")), b"")
+        process.send_signal(signal.SIGINT)
+        told, rest = process.communicate(timeout=60)
+        assert told, said + rest
+        return process.returncode, json.loads(told)
 
     def close(self) -> None:
         if self.started and psutil.pid_exists(self.started):
@@ -119,3 +135,10 @@ def test_a_shop_plays_and_everything_it_says_is_read_back(home: Home) -> None:
     assert replayed["notifications"]["final"] == replayed["orders"] == 4
     assert replayed["left_out"]["invoices"] == {"cancellation": 1}
     assert replayed["channels"]["inbox"]["delivered"] == 4
+
+    # By the file's own times the second order is due in an hour. Ctrl-C: what there is, is told.
+    code, stopped = home.demo_that_is_stopped("--orders", str(orders), "--speed-up", "1", "--fresh")
+    assert code == 130
+    assert stopped["stopped"]
+    assert stopped["notifications"]["accepted"] == stopped["orders"] == 1
+    assert stopped["parts"] == []
