@@ -23,6 +23,8 @@ def configure(settings: Settings, *, door: str) -> None:
     level = _LEVELS[settings.log_level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        # Not a context variable: those do not reach the threads that a worker starts.
+        lambda _logger, _method, event: {**event, "door": door},
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -58,4 +60,3 @@ def configure(settings: Settings, *, door: str) -> None:
     # They log what they send and to whom; an address or a body must not reach a log.
     for name in ("httpx", "urllib3", "twilio", "python_http_client", "smtplib", "apscheduler"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(door=door)

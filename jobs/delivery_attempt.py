@@ -127,6 +127,9 @@ def _send(delivery: Delivery, letter: Letter, kind: NotificationType, channel: C
             delivery.id,
             state="delivered" if receipt.delivered else "sent",
             provider_id=receipt.provider_id,
+            # What an earlier try said is history now.
+            reason="",
+            code="",
             locale=letter.locale,
         )
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import structlog
 
 from backroom.domain.dwell import LONGEST_GAP
-from backroom.domain.event import Event, may_merge
+from backroom.domain.event import SIGN_INS, Event, may_merge
 from backroom.domain.item import items_of, touches_of
 from backroom.domain.job import AppMessage, job
 from backroom.tools import Tools
@@ -18,7 +18,6 @@ from jobs.rule_check import CheckRule
 log = structlog.get_logger()
 
 # Somebody who tries passwords is looked at within seconds, and no oftener however many are tried.
-SIGN_INS = frozenset({"login.failed", "login.succeeded"})
 LOOK = "login.suspicious"
 LOOK_EVERY = timedelta(seconds=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

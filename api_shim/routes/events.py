@@ -17,7 +17,7 @@ from api_shim.caller import Caller, check_allowed, utc_now
 from api_shim.door import Door, allow, new_id
 from api_shim.problem import Problem, forbidden, too_large
 from backroom.domain.errors import Invalid
-from backroom.domain.event import Event, Said, read_event
+from backroom.domain.event import SIGN_INS, Event, Said, read_event
 from jobs.event_record import RecordEvents
 
 # These libraries stop at 500 KB of their own, but some send more; what they cannot deliver they lose.
@@ -188,6 +188,8 @@ def _read(
 
 def _own(caller: Caller, event: Event) -> Event:
     """A user's token speaks for that user only; a visitor who has signed in is that user."""
+    if event.name in SIGN_INS and caller.kind != "app":
+        raise forbidden("sign-in events raise alerts: send them from your server, with a secret key")
     if caller.kind != "user":
         return event
     if event.user not in {"", caller.user}:

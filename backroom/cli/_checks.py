@@ -146,7 +146,7 @@ def _migrated(url: str) -> Check:
     except DBAPIError as error:
         return Check("Tables", "broken", f"cannot be looked at: {error.orig}", "see PostgreSQL above")
     if missing:
-        return Check("Tables", "broken", f"{len(missing)} migrations are missing", "run `backroom up`")
+        return Check("Tables", "broken", f"{len(missing)} migrations are missing", "run `backroom migrate`")
     return Check("Tables", "ok", "up to date")
 
 

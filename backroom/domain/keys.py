@@ -1,8 +1,8 @@
 """Application keys: recognisable, checkable without a look-up, and kept only as a keyed hash.
 
 `br_live_3kTq9ZpXw2_…` is `br`, the kind, ten characters that name the key in logs and lists, and forty-three that are
-the secret. The secret has 256 random bits, so a fast hash is enough (it cannot be guessed), and keying the hash with the
-house's own secret makes a stolen table useless.
+the secret. The secret has 256 random bits, so a fast hash is enough (it cannot be guessed), and keying the hash with
+the house's own secret makes a stolen table useless.
 """
 
 from __future__ import annotations

@@ -304,3 +304,16 @@ def test_sign_ins_are_looked_at_once_for_each_few_seconds(house: TestHouse):
 
     looks = until(lambda: house.queues().depths().get("alerts"), what="somebody is asked to look")
     assert looks.ready + looks.delayed + looks.inflight <= 2
+
+
+def test_only_the_application_itself_is_believed_about_sign_ins(house: TestHouse):
+    url = house.open_door()
+    event = {"userId": "ann", "event": "login.failed", "properties": {"source": "203.0.113.7", "account": "ann"}}
+    token = house.client(url).post("/v1/users/ann/tokens").json()["token"]
+
+    answers = [
+        house.client(url, key=key).post("/v1/track", json=event)
+        for key in (house.app.write_key.text, token, house.app.secret_key.text)
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 403, 200]
