@@ -25,7 +25,7 @@ SHELF = Path(__file__).parent
 QUICK = timedelta(seconds=33)
 WHOLE = timedelta(minutes=10)
 QUICK_ROUNDS = 3
-ROUNDS = 5
+ROUNDS = 7
 FILE_WIDTH = 120
 
 

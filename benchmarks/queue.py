@@ -21,9 +21,9 @@ from benchmarks.frame.plan import Plan
 from benchmarks.frame.report import Check, Report
 from benchmarks.frame.turns import Side, take_turns
 
-# A pause before each message whose pick-up is timed, in seconds: long enough for an idle worker to be idle again,
-# and never the same, or it would beat with the poll of a worker that polls.
-PAUSE = (0.2, 0.5)
+# A pause before each message whose pick-up is timed, in seconds: long enough for a worker to be idle again, and never
+# the same, or it would beat with the poll of a worker that polls.
+PAUSE = (0.5, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +52,9 @@ class Turn:
     batch_drain: float | None = None
 
 
-WHOLE = Size(jobs=5_000, batched=50_000, pick_ups=40)
-QUICK = Size(jobs=600, batched=6_000, pick_ups=8)
+# Short turns and many: what load there is should not change between two sides of a round.
+WHOLE = Size(jobs=3_000, batched=30_000, pick_ups=15)
+QUICK = Size(jobs=600, batched=6_000, pick_ups=6)
 
 
 def measure(plan: Plan) -> Report:

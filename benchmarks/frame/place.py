@@ -89,7 +89,7 @@ def own_process(
             process.wait(KILL.total_seconds())
 
 
-def until(condition: Callable[[], bool], *, within: timedelta, what: str) -> None:
+def until(condition: Callable[[], bool], *, within: timedelta, what: str, every: timedelta = LOOK_AGAIN) -> None:
     """Ask until it is so.
 
     Raises:
@@ -99,7 +99,7 @@ def until(condition: Callable[[], bool], *, within: timedelta, what: str) -> Non
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {within}: {what}")
-        time.sleep(LOOK_AGAIN.total_seconds())
+        time.sleep(every.total_seconds())
 
 
 def machine() -> dict[str, str | float]:
