@@ -60,3 +60,6 @@ def configure(settings: Settings, *, door: str) -> None:
     # They log what they send and to whom; an address or a body must not reach a log.
     for name in ("httpx", "urllib3", "twilio", "python_http_client", "smtplib", "apscheduler"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Dramatiq tells each message with all that is in it, once it is asked for details.
+    for name in ("dramatiq", "workers.bind"):
+        logging.getLogger(name).setLevel(max(level, logging.INFO))

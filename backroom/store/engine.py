@@ -12,13 +12,15 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from backroom.domain.errors import StoreAway
+from backroom.domain.errors import Invalid, StoreAway
 
 Door = Literal["backroom_door", "backroom_worker"]
 
 # Connection failures, shutdown in progress, cannot connect now, too many connections:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AWAY = ("08", "57P", "53300")
+# A value missing, of an application that is not there, or outside of what a table takes.
+_NEVER = ("23502", "23503", "23514")
 
 
 def driver_url(database_url: str) -> str:
@@ -86,3 +88,23 @@ def _say_away(context: ExceptionContext) -> None:
     broken = not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
     if context.is_disconnect or broken or state.startswith(_AWAY):
         raise StoreAway("PostgreSQL does not answer") from original
+    refuse(original)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"{type(original).__name__}: {original}",)
+
+
+def refuse(error: BaseException) -> None:
+    """Say that a value can never be kept, and take what was to be kept out of what PostgreSQL says.
+
+    Its details quote rows, documents and keys; an error's words end up in logs and dead letters.
+
+    Raises:
+        Invalid: PostgreSQL will refuse this again, however often it is tried.
+    """
+    if not isinstance(error, psycopg.Error):
+        return
+    if isinstance(error, psycopg.DataError) or error.sqlstate in _NEVER:
+        error.args = ("a value that cannot be kept",)
+        raise Invalid("", f"cannot be kept by PostgreSQL ({error.sqlstate or 'NUL character'})") from error
+    if error.diag.message_primary:
+        error.args = (error.diag.message_primary,)

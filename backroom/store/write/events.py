@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from psycopg import InterfaceError, OperationalError
+from psycopg import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Date, Text
@@ -15,6 +15,7 @@ from sqlalchemy.types import Date, Text
 from backroom.domain.errors import StoreAway
 from backroom.domain.event import Event
 from backroom.domain.item import Item, Touch
+from backroom.store.engine import refuse
 
 if TYPE_CHECKING:
     from psycopg import Connection as RawConnection
@@ -107,6 +108,9 @@ class EventChanges:
                     copy.write_row(_row(event))
         except (OperationalError, InterfaceError) as error:
             raise StoreAway("PostgreSQL does not answer") from error
+        except DatabaseError as error:
+            refuse(error)
+            raise
         return list(self._connection.scalars(_ADD, {"app": self._app}))
 
     def link(self, wanted: Mapping[str, str]) -> list[str]:
