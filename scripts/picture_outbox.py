@@ -102,7 +102,7 @@ def _write_letters(client: httpx.Client, home: Path) -> None:
 def _ask_by_hand(home: Path, message: dict[str, object]) -> None:
     """Only our own jobs may write these types, so ask the job."""
     asked = json.dumps({**message, "accepted_at": datetime.now(UTC).isoformat()})
-    command = [sys.executable, "-m", "backroom", "jobs", "run", "notification.send", "--app", "house", "--wait"]
+    command = [sys.executable, "-m", "backroom", "jobs", "run", "notification.send", "--app", "shop", "--wait"]
     environ = {**os.environ, "BACKROOM_HOME": str(home)}
     subprocess.run(  # noqa: S603 - our own module
         [*command, "--message", asked],

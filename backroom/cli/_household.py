@@ -16,6 +16,8 @@ import msgspec
 from backroom.domain.errors import CannotStart
 from backroom.embedded.note import write_private
 
+# What readers of its letters see, so a word that reads well there.
+FIRST_APPLICATION = "shop"
 NEWCOMER = "ada"
 
 
@@ -102,7 +104,7 @@ def first_key(database_url: str, *, house_secret: str, file: Path, ours: bool) -
     made = (
         admin.create_key(database_url, app=apps[0][0], kind="secret", secret=key)
         if apps
-        else admin.create_application(database_url, name="house", secret=key).secret_key
+        else admin.create_application(database_url, name=FIRST_APPLICATION, secret=key).secret_key
     )
     write_private(file, f"{made.text}\n".encode())
     return True
