@@ -35,6 +35,7 @@ def document(outcome: Outcome, house: House) -> dict[str, Any]:
             "accepted": outcome.accepted,
             "accepted_in_an_earlier_run": outcome.again,
             "final": tally.settled,
+            "skipped_as_strangers": tally.strangers,
             "stragglers": [asdict(straggler) for straggler in outcome.stragglers],
             "seconds_from_first_accepted_to_last_final": round(tally.took, 3),
         },
@@ -119,6 +120,13 @@ def _verdict(outcome: Outcome, console: Console) -> None:
         style="bold green" if tally.settled == outcome.accepted and outcome.accepted else "bold red",
         highlight=False,
     )
+    if tally.strangers:
+        console.print(
+            f"{tally.strangers:,} deliveries were skipped because their reader was not known, though the door had"
+            " accepted every reader before.",
+            style="bold red",
+            highlight=False,
+        )
     for straggler in outcome.stragglers[:MOST_STRAGGLERS]:
         console.print(f"  {straggler.id} {straggler.state}: {straggler.waits_for}", highlight=False, markup=False)
     if len(outcome.stragglers) > MOST_STRAGGLERS:

@@ -84,8 +84,9 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether everything accepted is settled, and every part was shown."""
-        return bool(self.accepted) and not self.stragglers and all(part.shown is not False for part in self.parts)
+        """Whether everything accepted is settled, nobody was a stranger, and every part was shown."""
+        settled = bool(self.accepted) and not self.stragglers and not self.tally.strangers
+        return settled and all(part.shown is not False for part in self.parts)
 
 
 class _Rate(ProgressColumn):

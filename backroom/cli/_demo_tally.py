@@ -12,6 +12,8 @@ from typing import Any
 # What the table shows, in this order; a state that is not final is `open`.
 STATES = ("delivered", "sent", "refused", "failed", "unknown", "skipped", "open")
 NEVER_TRIED = "skipped"
+# The demo introduces every reader before it writes to them: for whom this is said, a letter was lost.
+STRANGER = "unknown_user"
 
 
 @dataclass
@@ -37,9 +39,18 @@ class Medium:
 
 @dataclass
 class Tally:
-    """What became of notifications, read from the API's own documents."""
+    """What became of notifications, read from the API's own documents.
+
+    Attributes:
+        settled: How many have all their deliveries in a final state.
+        strangers: How many deliveries were skipped because their reader was not known.
+        mediums: What became of the deliveries, by medium.
+        first_accepted: When the first one was accepted.
+        last_finished: When the last delivery was done.
+    """
 
     settled: int = 0
+    strangers: int = 0
     mediums: dict[str, Medium] = field(default_factory=dict)
     first_accepted: datetime | None = None
     last_finished: datetime | None = None
@@ -69,6 +80,7 @@ class Tally:
         state = delivery["state"] if delivery["state"] in STATES else "open"
         medium.states[state] += 1
         medium.retried += delivery["attempts"] > 1
+        self.strangers += delivery["reason"] == STRANGER
         if delivery["reason"] and state not in {"delivered", "sent"}:
             medium.reasons[f"{state}: {delivery['reason']}"] += 1
         if delivery["finished_at"] and state not in {NEVER_TRIED, "open"}:

@@ -12,6 +12,7 @@ import pytest
 from backroom.cli._demo_door import Answer, Door, TurnedAway
 from backroom.cli._demo_house import real_carriers
 from backroom.cli._demo_settling import Settling
+from backroom.cli._demo_show import Outcome
 from backroom.cli._demo_tally import Tally, percentile
 
 IDS = [f"01a20ad0-0000-7000-8000-{number:012d}" for number in range(1, 351)]
@@ -63,6 +64,16 @@ def test_what_is_under_way_is_open() -> None:
 
     assert tally.settled == 0
     assert tally.mediums["email"].states == {"open": 1}
+
+
+def test_a_reader_who_was_introduced_and_is_not_known_is_a_fault() -> None:
+    outcome = Outcome(accepted=1)
+    outcome.tally.add(notification(IDS[0], delivery("delivered")))
+    assert outcome.good
+
+    outcome.tally.add(notification(IDS[1], delivery("skipped", reason="unknown_user")))
+    assert outcome.tally.strangers == 1
+    assert not outcome.good
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
