@@ -23,9 +23,9 @@ LONGEST_READ = timedelta(seconds=30)
 MOST_LEVELS = 100
 
 _PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 # One for each type of body that a route takes: making one costs more than using it.
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 async def read_raw(req: falcon.asgi.Request, *, limit: int) -> bytes:

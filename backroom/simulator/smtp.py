@@ -20,6 +20,7 @@ SIZE_LIMIT = 31_457_280
 RECIPIENTS = 1_000
 IDLE_SECONDS = 120
 DELIVERY_HEADER = "X-Backroom-Delivery"
+_DELIVERY = DELIVERY_HEADER.casefold()
 
 _ANSWERS = {
     Outcome.REFUSED: "554 5.7.1 Refused by the simulator's magic address",
@@ -123,9 +124,6 @@ def _headers(message: EmailMessage) -> dict[str, str]:
         value = _decoded(str(raw))
         headers[known] = f"{headers[known]}\n{value}" if known in headers else value
     return headers
-
-
-_DELIVERY = DELIVERY_HEADER.casefold()
 
 
 def _decoded(raw: str) -> str:

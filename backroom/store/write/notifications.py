@@ -49,7 +49,7 @@ class NotificationChanges:
         """Take a delivery for one try: exactly one caller gets it.
 
         Returns:
-            The row as it was before, with the try counted; None where it is not waiting to be tried.
+            The row as it is now, with the try counted; None where it is not waiting to be tried.
         """
         command = (
             update(deliveries)
