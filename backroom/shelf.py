@@ -148,7 +148,7 @@ def carriers(shelves: Shelves, *, simulator_url: str, simulator_smtp_port: int, 
             raise Invalid("CARRIERS", "names a carrier that is not on the shelf", ", ".join(shelves.channels))
     real: dict[str, Channel] = {}
     simulated: dict[str, Channel] = {}
-    for file in sorted(shelves.channels.values(), key=lambda file: (*_rank(file.name, wanted), file.name)):
+    for file in sorted(shelves.channels.values(), key=lambda file: (_rank(file.name, wanted), file.name)):
         own = conf(file.name, file.conf)
         if own is not None:
             real.setdefault(file.channel.medium, file.channel(own))
@@ -159,8 +159,8 @@ def carriers(shelves: Shelves, *, simulator_url: str, simulator_smtp_port: int, 
     return simulated | real
 
 
-def _rank(name: str, wanted: Sequence[str]) -> tuple[int]:
-    return (wanted.index(name) if name in wanted else len(wanted),)
+def _rank(name: str, wanted: Sequence[str]) -> int:
+    return wanted.index(name) if name in wanted else len(wanted)
 
 
 def _declared(module: ModuleType, mark: str) -> Iterator[object]:

@@ -25,11 +25,11 @@ from dramatiq.middleware import (
 
 from backroom.queue.decide import Decide
 from backroom.queue.decisions import Again, Release
-from backroom.queue.delivery import Delivery, Lane
+from backroom.queue.delivery import Delivery, Lane, envelope
 from backroom.queue.hub import Hub, Kind
 from backroom.queue.open import BROKEN, Script, open_client, without_retries
 from backroom.queue.timelimit import SafeTimeLimit
-from backroom.queue.wire import Envelope, encode
+from backroom.queue.wire import encode
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Worker
@@ -114,17 +114,7 @@ class ValkeyBroker(Broker):
             message.decide(Again(after=timedelta(milliseconds=delay or 0)))
             return message
         self.emit_before("enqueue", message, delay)
-        body = encode(
-            Envelope(
-                queue_name=message.queue_name,
-                actor_name=message.actor_name,
-                args=list(message.args),
-                kwargs=message.kwargs,
-                options=message.options,
-                message_id=message.message_id,
-                message_timestamp=message.message_timestamp,
-            )
-        )
+        body = encode(envelope(message))
         args = (1, 0, 1, message.message_id, message.queue_name, body, max(0, delay or 0), "", 0, "")
         try:
             try:

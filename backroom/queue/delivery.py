@@ -105,23 +105,22 @@ def order(held: Held, decision: Decision, *, lane: Lane, together: bool = False)
         after = min(decision.after, LONGEST_ORDERED_WAIT) if lane.ordered else decision.after
         # What failed in company is tried alone, so that one message cannot take the others with it.
         note = " ".join(["alone"] * (together and decision.counted) + ["ordered"] * lane.ordered)
-        return ("again", message.message_id, held.token, milliseconds(after), _body(message), note)
+        return ("again", message.message_id, held.token, milliseconds(after), pack(envelope(message)), note)
     if isinstance(decision, Dead):
-        return ("dead", message.message_id, held.token, 0, _body(message), decision.reason[:MOST_REASON_CHARS])
+        return ("dead", message.message_id, held.token, 0, pack(envelope(message)), decision.reason[:MOST_REASON_CHARS])
     return ("release", message.message_id, held.token, 0, b"", "")
 
 
-def _body(message: Message[Any]) -> bytes:
-    return pack(
-        Envelope(
-            queue_name=message.queue_name,
-            actor_name=message.actor_name,
-            args=list(message.args),
-            kwargs=message.kwargs,
-            options=message.options,
-            message_id=message.message_id,
-            message_timestamp=message.message_timestamp,
-        )
+def envelope(message: Message[Any]) -> Envelope:
+    """One of Dramatiq's messages, as it travels."""
+    return Envelope(
+        queue_name=message.queue_name,
+        actor_name=message.actor_name,
+        args=list(message.args),
+        kwargs=message.kwargs,
+        options=message.options,
+        message_id=message.message_id,
+        message_timestamp=message.message_timestamp,
     )
 
 

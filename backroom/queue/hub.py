@@ -17,7 +17,7 @@ from dramatiq import Message
 
 from backroom.domain.errors import Invalid
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
-from backroom.queue.delivery import Delivery, Held, Lane, order
+from backroom.queue.delivery import MOST_REASON_CHARS, Delivery, Held, Lane, order
 from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
 from backroom.queue.rows import Row, adopted, fetched, in_deliveries
@@ -336,7 +336,7 @@ class Hub:
             with self._room:
                 self._in_flight += 1
                 self._held[id] = token
-            self._settler.add(Settlement(orders=[("dead", id, token, 0, b"", str(error)[:500])]))
+            self._settler.add(Settlement(orders=[("dead", id, token, 0, b"", str(error)[:MOST_REASON_CHARS])]))
             return None
         message: Message[Any] = Message(
             queue_name=queue,
