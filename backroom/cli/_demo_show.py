@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from backroom.cli import _demo_parts as parts
+from backroom.cli._demo_alerts import burst_of_logins, memory_alert
 from backroom.cli._demo_door import Door
 from backroom.cli._demo_house import House
+from backroom.cli._demo_insights import digest, insights, recommendations
 from backroom.cli._demo_orders import Left, read_names, read_orders
-from backroom.cli._demo_parts import Part
+from backroom.cli._demo_parts import Part, kept_orders
 from backroom.cli._demo_people import ADMINISTRATOR, administrator
 from backroom.cli._demo_play import Play
 from backroom.cli._demo_sessions import Sessions
@@ -191,18 +192,18 @@ async def _paint(progress: Progress, settling: Settling, sending: asyncio.Event,
 
 
 async def _parts(door: Door, play: Play, sessions: Sessions, *, browsed: bool) -> AsyncIterator[Part]:
-    yield await parts.burst_of_logins(door)
-    yield await parts.memory_alert(door)
-    for part in await parts.insights(door, browsed=browsed):
+    yield await burst_of_logins(door)
+    yield await memory_alert(door)
+    for part in await insights(door, browsed=browsed):
         yield part
     customers = [user for user in play.records if user.startswith("customer-")]
     # Those with most orders have most to go by.
     customers.sort(key=lambda user: -len(play.records[user]))
     enough = play.orders >= FEWEST_FOR_TASTES or browsed
-    part, user = await parts.recommendations(door, customers[:ASKED_FOR_TASTES], enough=enough)
+    part, user = await recommendations(door, customers[:ASKED_FOR_TASTES], enough=enough)
     yield part
-    yield await parts.digest(door, user, enough=enough)
-    yield await parts.kept_orders(door, play.records)
+    yield await digest(door, user, enough=enough)
+    yield await kept_orders(door, play.records)
     wrong = await sessions.resume()
     yield Part(
         name="Sessions",
