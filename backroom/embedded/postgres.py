@@ -76,6 +76,8 @@ class PostgresServer(Server):
         settings = [
             *("listen_addresses=127.0.0.1", f"port={note.port}", "unix_socket_directories="),
             *("timezone=UTC", "log_timezone=UTC", "max_connections=200", "log_checkpoints=off"),
+            # An error's details quote the rows and documents that it is about.
+            "log_error_verbosity=terse",
             *(FAST if self.fast else ()),
         ]
         options = [word for setting in settings for word in ("-c", setting)]

@@ -107,3 +107,14 @@ def test_ticks_sent_by_hand_at_once_do_their_work_and_end(house, by_hand):
 
     until(lambda: all(queues.find(tick)[0] == "done" for tick in ticks), what="every tick is done")
     assert queues.dead() == []
+
+
+def test_postgresql_does_not_write_into_its_log_what_it_refused(house, by_hand, engines):
+    house.start_worker()
+
+    id = by_hand("user.put", user="ada", attributes={"note": "ada's own affair\0"})
+
+    until(lambda: house.queues().find(id)[0] == "dead", what="it is among the dead letters")
+    log = (engines.home / "logs" / "postgres.log").read_text(encoding="utf-8")
+    assert "unsupported Unicode escape sequence" in log
+    assert "ada's own affair" not in log
