@@ -13,6 +13,7 @@ import msgspec
 from api_shim.problem import Problem, too_large
 from backroom.domain.document import check_value
 from backroom.domain.errors import Invalid
+from backroom.domain.pointer import escaped
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ def place(error: msgspec.ValidationError) -> Invalid:
     steps = [name or number for name, number in _STEP.findall(match["path"])] if match else []
     if missing := re.search(r"missing required field `([^`]+)`|unknown field `([^`]+)`", wrong):
         steps.append(missing[1] or missing[2])
-    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+    pointer = "".join(f"/{escaped(step)}" for step in steps)
     return Invalid(pointer, wrong.replace("`", ""))
 
 

@@ -13,6 +13,7 @@ from api_shim.caller import Caller, utc_now
 from api_shim.door import Door, allow, is_uuid, moment, page_after, page_limit
 from api_shim.problem import not_found
 from backroom.domain.errors import Invalid
+from backroom.domain.pointer import escaped
 from backroom.domain.rule import Rule
 from backroom.store.rows_alerts import Alert
 from backroom.words.near import unknown
@@ -126,7 +127,7 @@ class OneRule:
             raise unknown("/rule", "rule", rule, rules)
         for name, value in body.settings.items():
             if name not in rules[rule].settings:
-                raise unknown(f"/settings/{_escaped(name)}", "setting of this rule", name, rules[rule].settings)
+                raise unknown(f"/settings/{escaped(name[:80])}", "setting of this rule", name, rules[rule].settings)
             if not math.isfinite(value) or not 0 <= value <= LARGEST:
                 raise Invalid(f"/settings/{name}", "is not a threshold", f"a number from 0 to {LARGEST:.0f}")
         message = SetRule(app=caller.app, rule=rule, settings=body.settings)
@@ -146,10 +147,6 @@ async def _rules(door: Door, req: falcon.asgi.Request) -> tuple[Mapping[str, Rul
     )
     # Only the house application hears about the machines, so only it may say when.
     return {name: rule for name, rule in door.shelves.rules.items() if rule.scope == "app" or house}, settings
-
-
-def _escaped(name: str) -> str:
-    return name[:80].replace("~", "~0").replace("/", "~1")
 
 
 def _shown_rule(rule: Rule, settings: Mapping[str, float]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from backroom.domain.errors import Invalid, Permanent
+from backroom.domain.pointer import escaped
 
 MOST_BYTES = 64 * 1024
 MOST_LEVELS = 64
@@ -66,8 +67,4 @@ def _check(value: object, field: str, levels: int, most: int) -> None:
             raise Invalid(field, "is nested too deep", f"at most {most} levels")
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
             _check(name, field, levels - 1, most)
-            _check(inner, f"{field}/{_escaped(name)}", levels - 1, most)
-
-
-def _escaped(name: object) -> str:
-    return str(name).replace("~", "~0").replace("/", "~1")
+            _check(inner, f"{field}/{escaped(name)}", levels - 1, most)

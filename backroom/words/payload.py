@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from backroom.domain.errors import Invalid
+from backroom.domain.pointer import escaped
 from backroom.words.near import unknown
 
 # How many errors are looked at to find the one that helps most.
@@ -83,4 +84,4 @@ class Payload:
 
 def pointer(at: str, path: Iterable[str | int]) -> str:
     """A JSON Pointer (RFC 6901) that goes on from another."""
-    return at + "".join("/" + str(step)[:80].replace("~", "~0").replace("/", "~1") for step in path)
+    return at + "".join(f"/{escaped(str(step)[:80])}" for step in path)
