@@ -18,7 +18,8 @@ MOST_ID_CHARS = 200
 MOST_MESSAGE_ID_CHARS = 100
 MOST_NAME_CHARS = 200
 # Alerts are raised on these, so only the application itself is believed: a page's write key is everybody's.
-SIGN_INS = frozenset({"login.failed", "login.succeeded"})
+LOGIN_FAILED, LOGIN_SUCCEEDED = "login.failed", "login.succeeded"
+SIGN_INS = frozenset({LOGIN_FAILED, LOGIN_SUCCEEDED})
 # A client's clock may run ahead of ours by this much before its events are moved, and may tell of this long ago.
 AHEAD = timedelta(minutes=5)
 BEHIND = timedelta(days=5 * 365)

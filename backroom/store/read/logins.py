@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from backroom.domain.event import LOGIN_SUCCEEDED, SIGN_INS
 from backroom.domain.rule import Login
 from backroom.store.tables import events
 
-FAILED, SUCCEEDED = "login.failed", "login.succeeded"
 # Longer than any address or account name; an attacker chooses both.
 LONGEST = 100
 
@@ -37,7 +37,7 @@ class LoginQuestions:
             )
             .where(
                 events.c.app_id == self._app,
-                events.c.name.in_((FAILED, SUCCEEDED)),
+                events.c.name.in_(SIGN_INS),
                 events.c.at > since,
                 events.c.at <= until,
             )
@@ -49,7 +49,7 @@ class LoginQuestions:
                 at=row.at,
                 source=_printable(row.source),
                 account=_printable(row.account),
-                succeeded=row.name == SUCCEEDED,
+                succeeded=row.name == LOGIN_SUCCEEDED,
             )
             for row in self._connection.execute(query)
         ]
