@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backroom.domain.errors import Invalid
 
+# Addresses that listen on every one of a machine's own, and that nobody can be reached at.
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+
 Conf = TypeVar("Conf", bound=BaseModel)
 
 
@@ -72,6 +75,11 @@ class Settings(BaseSettings):
         return tuple(filter(None, (name.strip() for name in self.backroom_shelves.split(","))))
 
     @property
+    def home(self) -> Path:
+        """Where `make up` keeps things, from anywhere; a link stays what the user calls it."""
+        return Path(os.path.abspath(self.backroom_home))  # noqa: PTH100 - `resolve` would follow the link
+
+    @property
     def lease(self) -> timedelta:
         """How long a silent worker keeps its messages."""
         return timedelta(milliseconds=self.lease_ms)
@@ -79,7 +87,13 @@ class Settings(BaseSettings):
     @property
     def door_url(self) -> str:
         """How the outside reaches the front door, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        return self.public_url.rstrip("/") or local_url(self.host, self.port)
+
+
+def local_url(host: str, port: int | str) -> str:
+    """How a door that listens there is reached from the same machine."""
+    host = "127.0.0.1" if host in EVERYWHERE else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @cache

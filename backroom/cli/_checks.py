@@ -53,7 +53,7 @@ class Check:
 
 def all_checks(settings: Settings) -> Iterator[Check]:
     """Every check, in the order in which one would mend them."""
-    home = Path(os.path.abspath(settings.backroom_home))  # noqa: PTH100 - a link stays what the user calls it
+    home = settings.home
     yield _python()
     yield from _wheels(settings)
     yield _home(home)

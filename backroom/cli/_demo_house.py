@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from backroom.cli._crew import HOME_VARIABLE, NAME_VARIABLE
 from backroom.domain.errors import CannotStart
 from backroom.embedded import open_home
 from backroom.embedded.tether import tethered
-from backroom.settings import Settings, conf
+from backroom.settings import Settings, conf, local_url
 from backroom.shelf import Shelves
 
 OPEN_WITHIN = timedelta(minutes=3)
@@ -30,7 +29,6 @@ OPEN_WITHIN = timedelta(minutes=3)
 CLOSE_WITHIN = timedelta(seconds=60)
 ASK_EVERY = timedelta(milliseconds=200)
 REQUEST_WITHIN = 5.0
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 LAST_LINES = 20
 
 
@@ -64,7 +62,7 @@ def open_house(settings: Settings, *, keep: bool) -> Iterator[House]:
     Raises:
         CannotStart: It does not open, or its key is not kept here.
     """
-    home = Path(os.path.abspath(settings.backroom_home))  # noqa: PTH100 - a link stays what the user calls it
+    home = settings.home
     if household.is_locked(home):
         yield _wait(home)
         return
@@ -147,9 +145,7 @@ def _process(name: str, home: Path) -> psutil.Process | None:
 
 
 def _door(environ: Mapping[str, str]) -> str:
-    host = environ.get("HOST", "127.0.0.1")
-    host = "127.0.0.1" if host in EVERYWHERE else host
-    return f"http://{f'[{host}]' if ':' in host else host}:{environ['PORT']}"
+    return local_url(environ.get("HOST", "127.0.0.1"), environ["PORT"])
 
 
 def _answers(door: str) -> bool:

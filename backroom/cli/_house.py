@@ -27,14 +27,13 @@ from backroom.cli._screen import Screen, child_colours
 from backroom.domain.errors import CannotStart
 from backroom.embedded import Engines, open_home
 from backroom.embedded.note import free_port, port_is_free
-from backroom.settings import Settings
+from backroom.settings import EVERYWHERE, Settings, local_url
 
 DOOR_WITHIN = timedelta(seconds=60)
 WORKER_WITHIN = timedelta(seconds=30)
 ASK_EVERY = timedelta(milliseconds=100)
 REQUEST_WITHIN_SECONDS = 5.0
 WINDOWS = {"worker": timedelta(seconds=30)}
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
 NEWCOMER = {
     "name": "Ada",
@@ -77,7 +76,7 @@ def keep_house(settings: Settings, *, procfile: Path, simulate: bool) -> int:
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     screen = Screen()
-    home = Path(os.path.abspath(settings.backroom_home))  # noqa: PTH100 - a link stays what the user calls it
+    home = settings.home
     open_home(home)
     with household.locked(home):
         for name in sweep(home):
@@ -150,10 +149,9 @@ def _furnish(settings: Settings, engines: Engines, screen: Screen, *, simulate: 
             for name in ("NO_PROXY", "no_proxy")
         },
     }
-    host = "127.0.0.1" if settings.host in EVERYWHERE else settings.host
     return House(
         home=home,
-        door=f"http://{f'[{host}]' if ':' in host else host}:{settings.port}",
+        door=local_url(settings.host, settings.port),
         engines=engines,
         environ=environ,
         key_file=key_file,

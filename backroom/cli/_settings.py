@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ def house_settings() -> Settings:
         Invalid: A variable has a value that its setting does not take.
     """
     given = settings()
-    home = Path(os.path.abspath(given.backroom_home))  # noqa: PTH100 - a link stays what the user calls it
+    home = given.home
     found: dict[str, Any] = {}
     if not given.backroom_secret.get_secret_value() and (home / "secret").exists():
         found["backroom_secret"] = SecretStr((home / "secret").read_text(encoding="ascii").strip())
