@@ -7,8 +7,10 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 from typing import Any
 
 import dramatiq
@@ -36,6 +38,8 @@ from workers.sight import Sighting
 # A thread that waits for a carrier holds no connection, so a few more than the threads are plenty.
 SPARE_CONNECTIONS = 2
 PR_SET_PDEATHSIG = 1
+# In seconds. Later than that somebody has lost patience.
+COPIES_WITHIN = 2.0
 
 
 def open_room() -> dramatiq.Broker:
@@ -61,6 +65,7 @@ def build(settings: Settings) -> dramatiq.Broker:
             ShutdownNotifications(),
             CurrentMessage(),
             Stopping(stopping, engine),
+            AskedOnce(),
             Decide(),
         ],
     )
@@ -116,6 +121,27 @@ class Stopping(Middleware):
     def after_worker_shutdown(self, _broker: dramatiq.Broker, _worker: dramatiq.Worker) -> None:
         """The last step of a graceful stop."""
         self._engine.dispose()
+
+
+class AskedOnce(Middleware):
+    """Takes the copies of one request to stop for one.
+
+    Who stops a whole process group (systemd by default) asks us, and Dramatiq's supervisor asks us again. A second
+    request drops what is under way, so letters on their way to a carrier would end as unknown.
+    """
+
+    def after_process_boot(self, _broker: dramatiq.Broker) -> None:
+        """Stand before the handler that Dramatiq has set just now."""
+        stop = signal.getsignal(signal.SIGTERM)
+        asked = 0.0
+
+        def ask(signum: int, frame: FrameType | None) -> None:
+            nonlocal asked
+            if callable(stop) and (not asked or time.monotonic() - asked > COPIES_WITHIN):
+                asked = asked or time.monotonic()
+                stop(signum, frame)
+
+        signal.signal(signal.SIGTERM, ask)
 
 
 def _end_with_parent() -> None:
