@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from backroom.embedded import Engines
+from backroom.settings import Settings
+from backroom.shelf import Shelves
 from backroom.store.admin import create_application
 from backroom.store.migrate import upgrade
 from tests.house import SECRET, TestHouse, cloned_database, settings_for
@@ -21,9 +23,10 @@ TEMPLATE = "backroom_template"
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
-    """A developer's own environment must not reach a test."""
-    for name in ("REDIS_URL", "DATABASE_URL", "BACKROOM_SECRET", "BACKROOM_HOME", "SIMULATOR_URL", "PORT"):
-        os.environ.pop(name, None)
+    """A developer's own environment must not reach a test: neither the house's settings nor any carrier's keys."""
+    carriers = [f"{file.name}_{field}" for file in Shelves().channels.values() for field in file.conf.model_fields]
+    for name in (*Settings.model_fields, *carriers):
+        os.environ.pop(name.upper(), None)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_a_program_that_sends_while_the_engine_is_away_is_told(engine: Engine):
     broker.close()
 
 
-def test_join_and_flush(engine: Engine):
+def test_a_join_waits_for_what_is_due_later_too_and_a_flush_drops_all_of_it(engine: Engine):
     broker = ValkeyBroker(engine.url, prefix="br")
     declared = dramatiq.actor(print, broker=broker, actor_name="say")
     declared.send("hello")
