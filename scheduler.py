@@ -206,7 +206,7 @@ class Clock:
                     del self._due[tick.entry.name]
 
 
-class _Due(BaseTrigger):  # type: ignore[misc]
+class _Due(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """A schedule of ours, as APScheduler asks for it."""
 
     def __init__(self, schedule: Schedule, started: datetime) -> None:
@@ -218,7 +218,7 @@ class _Due(BaseTrigger):  # type: ignore[misc]
         return self._schedule.next_after(previous or self._started)
 
 
-class _Bell(BaseExecutor):  # type: ignore[misc]
+class _Bell(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
     """Rings with the time that was due. APScheduler's own executors call a function, and do not say what for."""
 
     def __init__(self, ring: Callable[[str, datetime], None]) -> None:

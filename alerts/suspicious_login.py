@@ -225,4 +225,4 @@ def _count(number: int, noun: str) -> str:
 
 def _minutes(span: timedelta) -> str:
     seconds = round(span.total_seconds())
-    return f"{seconds // 60} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds} s"  # noqa: PLR2004
+    return f"{seconds // 60} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds} s"  # noqa: PLR2004 - a minute

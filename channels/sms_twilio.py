@@ -244,7 +244,7 @@ def _by_code(code: int, *, fallback: str, told: str = "") -> Rejected | Unreacha
 
 
 def _silence(error: Exception) -> Unreachable | Misconfigured:
-    from requests.exceptions import ConnectTimeout, ProxyError, SSLError  # noqa: PLC0415
+    from requests.exceptions import ConnectTimeout, ProxyError, SSLError  # noqa: PLC0415 - the SDK loads where it is used
     from urllib3.exceptions import NewConnectionError  # noqa: PLC0415
 
     if isinstance(error, SSLError):

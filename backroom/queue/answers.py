@@ -72,7 +72,7 @@ class AsyncAnswers:
             with queue_away():
                 async with asyncio.timeout(seconds + 1):
                     # Moved to where it was, so that a second one who waits for the same job is told, too.
-                    found = await self._client.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)  # type: ignore[no-untyped-call]
+                    found = await self._client.execute_command("BLMOVE", key, key, "LEFT", "LEFT", seconds)  # type: ignore[no-untyped-call]  # redis has no types here
         finally:
             self._free += 1
         return None if found is None else bytes(found)

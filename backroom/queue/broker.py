@@ -123,7 +123,7 @@ class ValkeyBroker(Broker):
                 # An idle connection may have been closed by the other side; the script is idempotent.
                 self._send(*args)
         except (redis.RedisError, OSError) as error:
-            raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
+            raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]  # Dramatiq has no types here
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -136,7 +136,7 @@ class ValkeyBroker(Broker):
             QueueNotFound: It was never declared.
         """
         if queue_name not in self.queues:
-            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
         with self._lock:
             if self._hub is None:
                 self._hub = Hub(
@@ -166,7 +166,7 @@ class ValkeyBroker(Broker):
         if hub is None:
             return
         deliveries = []
-        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
+        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]  # Dramatiq has no types here
             deliveries.append(item.message)
             worker.work_queue.task_done()
         hub.hand_back(deliveries)
@@ -199,7 +199,7 @@ class ValkeyBroker(Broker):
         deadline = time.monotonic() + timeout / 1000 if timeout else None
         while any(self._depths(queue_name)[1:4]):
             if deadline and time.monotonic() >= deadline:
-                raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
+                raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
             time.sleep(interval / 1000)
 
     def _lane(self, queue: str) -> Lane:
@@ -240,7 +240,7 @@ class _Consumer(Consumer):
 class _Fence(Middleware):
     """Begins nothing that may be somebody else's by now, and hands back when the worker stops."""
 
-    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002 - its signature
         if isinstance(message, Delivery) and not message.hub.begin(message):
             message.decide(Release())
             raise SkipMessage("its lease has ended")

@@ -52,7 +52,7 @@ class Decide(Middleware):
         """What an actor may set."""
         return {"attempts", "backoff"}
 
-    def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:  # noqa: ARG002
+    def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:  # noqa: ARG002 - its signature
         """Have Dramatiq log what is part of the trade without a stack of frames."""
         actor.options.setdefault("throws", BackroomError)
 
@@ -61,7 +61,7 @@ class Decide(Middleware):
         broker: Broker,
         message: MessageProxy,
         *,
-        result: object = None,  # noqa: ARG002
+        result: object = None,  # noqa: ARG002 - its signature
         exception: BaseException | None = None,
     ) -> None:
         """Decide, unless somebody else has done so."""

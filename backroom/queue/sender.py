@@ -27,6 +27,9 @@ MOST_BYTES_IN_A_CALL = 8 * 1024 * 1024
 MOST_WAITING = 10_000
 MOST_ONCE_KEY_CHARS = 300
 
+# What `send.lua` says of a post; zero is one that was seen before.
+_FRESH, _CONFLICT = 1, 2
+
 Argument = str | bytes | float
 
 log = structlog.get_logger()
@@ -252,7 +255,7 @@ def _split(reply: Iterable[Any], units: list[_Unit]) -> Iterator[list[Any]]:
 
 def _posted(reply: Sequence[Any]) -> list[Posted]:
     return [
-        Posted(id=_text(reply[at]), fresh=int(reply[at + 1]) == 1, conflict=int(reply[at + 1]) == 2)  # noqa: PLR2004
+        Posted(id=_text(reply[at]), fresh=int(reply[at + 1]) == _FRESH, conflict=int(reply[at + 1]) == _CONFLICT)
         for at in range(0, len(reply), 2)
     ]
 

@@ -27,7 +27,7 @@ class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that
                 if deadline and now >= deadline:
                     self.logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread)
                     self.deadlines[thread] = None
-                    raise_thread_exception(thread, TimeLimitExceeded)  # type: ignore[no-untyped-call]
+                    raise_thread_exception(thread, TimeLimitExceeded)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
 
     def remove_timeout(self, thread_id: int) -> None:
         try:
