@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from backroom.domain.errors import Invalid, Snooze
+import msgspec
+
+from backroom.domain.errors import Invalid
 from backroom.domain.job import AppMessage, job
 from backroom.domain.notification import NotificationType, Planned, letters_for
 from backroom.store.rows import User
 from backroom.tools import Tools
 from jobs.delivery_attempt import AttemptDelivery
 
-# The front door knows its readers, but a profile may have been accepted just before and wait in the same queue.
-PATIENCE = timedelta(seconds=30)
+# The front door knows its readers, but a profile may have been accepted just before and be written right now by the
+# thread beside this one. Whoever is not there at the second look is nobody.
+SECOND_LOOK = timedelta(seconds=3)
 
 
 class SendNotification(AppMessage, frozen=True, kw_only=True):
@@ -26,6 +29,7 @@ class SendNotification(AppMessage, frozen=True, kw_only=True):
         data: The payload, which fits the type's schema.
         accepted_at: When the front door took it.
         mediums: Only over these; empty for all that the type names.
+        notification: For a second look at readers who were not there: the notification's id.
     """
 
     type: str
@@ -33,6 +37,7 @@ class SendNotification(AppMessage, frozen=True, kw_only=True):
     data: dict[str, Any]
     accepted_at: datetime
     mediums: tuple[str, ...] = ()
+    notification: str = ""
 
 
 @job("notification.send")
@@ -41,12 +46,15 @@ def send_notification(message: SendNotification, tools: Tools) -> None:
     notification = tools.words.types.get(message.type)
     if notification is None:
         raise Invalid("/type", f"there is no notification type {message.type!r}")
+    id = message.notification or tools.message_id
     readers = {user.id: user for user in tools.read.users.many(message.to)}
-    if len(readers) < len(set(message.to)) and tools.now() - message.accepted_at < PATIENCE:
-        raise Snooze(timedelta(seconds=1), "a reader's profile is still on its way")
+    to = list(dict.fromkeys(message.to))
+    if not message.notification and (missing := [user for user in to if user not in readers]):
+        tools.later(msgspec.structs.replace(message, to=missing, notification=id), delay=SECOND_LOOK)
+        to = [user for user in to if user in readers]
     tools.write.notifications.add(
         {
-            "id": tools.message_id,
+            "id": id,
             "type": message.type,
             "data": message.data,
             "to_users": message.to,
@@ -55,14 +63,14 @@ def send_notification(message: SendNotification, tools: Tools) -> None:
     )
     tools.write.notifications.add_deliveries(
         [
-            {"id": tools.new_id(), "notification_id": tools.message_id, **row}
-            for user in dict.fromkeys(message.to)
+            {"id": tools.new_id(), "notification_id": id, **row}
+            for user in to
             for row in _rows(user, readers.get(user), notification, message.mediums, tools)
         ]
     )
     # Not only those just added: an earlier run of this job may have been killed between its commit and its hand-on.
     # A delivery's message has the delivery's id, so handing it on twice is handing it on once.
-    for delivery in tools.read.notifications.deliveries([tools.message_id]):
+    for delivery in tools.read.notifications.deliveries([id]):
         if delivery.state == "waiting":
             tools.later(AttemptDelivery(app=message.app, delivery=delivery.id), id=delivery.id)
 

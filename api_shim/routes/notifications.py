@@ -172,7 +172,9 @@ class OneNotification:
 
 
 def _shown(notification: Notification, deliveries: list[Delivery]) -> dict[str, Any]:
-    settled = all(delivery.state in FINAL for delivery in deliveries)
+    settled = {delivery.user_id for delivery in deliveries} >= set(notification.to_users) and all(
+        delivery.state in FINAL for delivery in deliveries
+    )
     return {
         "id": notification.id,
         "type": notification.type,

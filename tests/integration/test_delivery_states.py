@@ -95,6 +95,13 @@ class World:
     def attempt(self, delivery: str) -> None:
         self.run(attempt_delivery, AttemptDelivery(app=self.app, delivery=delivery), delivery)
 
+    def rows(self, notification: str):
+        unit = self.house.unit(self.app)
+        try:
+            return unit.read.notifications.deliveries([notification])
+        finally:
+            unit.close()
+
     def row(self, delivery: str):
         unit = self.house.unit(self.app)
         try:
@@ -286,3 +293,24 @@ def test_a_delivery_that_is_gone_is_cancelled(make_world):
     world = make_world()
     with pytest.raises(Cancel):
         world.attempt(str(uuid_utils.uuid7()))
+
+
+def test_a_reader_whose_profile_is_written_at_this_moment_gets_the_letter_all_the_same(make_world):
+    world = make_world(TAKEN)
+    notification = str(uuid_utils.uuid7())
+    data = dict(world.house.words.types["order_shipped"].example)
+    message = SendNotification(
+        app=world.app, type="order_shipped", to=["ada", "bob", "eve"], data=data, accepted_at=world.time
+    )
+
+    world.run(send_notification, message, notification)
+    unit = world.house.unit(world.app)
+    unit.write.users.put("bob", profile={"contacts": {"email": "b@example.com"}}, written_by=str(uuid_utils.uuid7()))
+    unit.commit()
+    (second,) = [one for one in world.handed_on if isinstance(one.message, SendNotification)]
+    world.run(send_notification, second.message, second.id)
+
+    rows = {row.user_id: row for row in world.rows(notification) if row.medium == "email"}
+    assert second.delay > timedelta(0)
+    assert [rows[user].state for user in ("ada", "bob", "eve")] == ["waiting", "waiting", "skipped"]
+    assert rows["eve"].reason == "unknown_user"
