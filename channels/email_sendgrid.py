@@ -10,13 +10,14 @@ import urllib.error
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from backroom.domain.errors import Misconfigured, Rejected, Unreachable
 from backroom.domain.letter import Letter, Receipt
 from backroom.domain.retry_after import asked_wait
+from backroom.domain.sender import check_sender
 
 if TYPE_CHECKING:
     from sendgrid import SendGridAPIClient
@@ -28,7 +29,9 @@ class Conf(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     api_key: SecretStr = Field(description="An API key with the permission Mail Send.")
-    sender: str = Field(description="Who the mail is from, verified at SendGrid: Shop <shop@example.com>.")
+    sender: Annotated[str, AfterValidator(check_sender)] = Field(
+        description="Who the mail is from, verified at SendGrid: Shop <shop@example.com>."
+    )
     reply_to: str = Field(default="", description="Where answers go, if not to the sender.")
     host: str = Field(
         default="https://api.sendgrid.com",
@@ -36,13 +39,6 @@ class Conf(BaseModel):
         description="https://api.eu.sendgrid.com for an EU account.",
     )
     timeout_seconds: float = Field(default=15, gt=0, le=120, description="How long SendGrid may take to answer.")
-
-    @field_validator("sender")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        if not value.isprintable() or not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
-            raise ValueError("is no address such as Shop <shop@example.com>")
-        return value
 
     @classmethod
     def simulated(cls, *, url: str, smtp_port: int) -> Self:  # noqa: ARG003 - every carrier is asked alike

@@ -11,13 +11,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from backroom.domain.errors import Misconfigured, Rejected, Unreachable
 from backroom.domain.letter import Letter, Receipt
+from backroom.domain.sender import check_sender
 
 
 class Conf(BaseModel):
@@ -26,7 +27,9 @@ class Conf(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     host: str = Field(min_length=1, description="The mail server's name.")
-    sender: str = Field(description="Who the mail is from: shop@example.com, or Shop <shop@example.com>.")
+    sender: Annotated[str, AfterValidator(check_sender)] = Field(
+        description="Who the mail is from: shop@example.com, or Shop <shop@example.com>."
+    )
     port: int = Field(default=587, ge=1, le=65535, description="The mail server's port.")
     security: Literal["starttls", "tls", "none"] = Field(
         default="starttls",
@@ -36,13 +39,6 @@ class Conf(BaseModel):
     password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
     reply_to: str = Field(default="", description="Where answers go, if not to the sender.")
     timeout_seconds: float = Field(default=15, gt=0, le=120, description="How long each answer of the server may take.")
-
-    @field_validator("sender")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        if not value.isprintable() or not re.fullmatch(r"[!-;=?A-~]+@[!-;=?A-~]+", parseaddr(value)[1]):
-            raise ValueError("is no address such as Shop <shop@example.com>")
-        return value
 
     @classmethod
     def simulated(cls, *, url: str, smtp_port: int) -> Self:
