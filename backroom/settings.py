@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     @property
     def shelves(self) -> tuple[str, ...]:
         """The packages named by `BACKROOM_SHELVES`."""
-        return tuple(filter(None, (name.strip() for name in self.backroom_shelves.split(","))))
+        return listed(self.backroom_shelves)
 
     @property
     def home(self) -> Path:
@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     def door_url(self) -> str:
         """How the outside reaches the front door, without a slash at the end."""
         return self.public_url.rstrip("/") or local_url(self.host, self.port)
+
+
+def listed(names: str) -> tuple[str, ...]:
+    """What a setting lists, separated by commas."""
+    return tuple(filter(None, (name.strip() for name in names.split(","))))
 
 
 def local_url(host: str, port: int | str) -> str:

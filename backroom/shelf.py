@@ -24,7 +24,7 @@ from backroom.domain.job import Job, Message
 from backroom.domain.letter import Channel
 from backroom.domain.rule import DECLARATION as RULE
 from backroom.domain.rule import Rule
-from backroom.settings import conf
+from backroom.settings import conf, listed
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
@@ -142,7 +142,7 @@ def carriers(shelves: Shelves, *, simulator_url: str, simulator_smtp_port: int, 
     Raises:
         Invalid: A carrier's settings are wrong, or the order names a carrier that is not on the shelf.
     """
-    wanted = [name.strip() for name in order.split(",") if name.strip()]
+    wanted = listed(order)
     for name in wanted:
         if name not in shelves.channels:
             raise Invalid("CARRIERS", "names a carrier that is not on the shelf", ", ".join(shelves.channels))

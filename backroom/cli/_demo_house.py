@@ -21,7 +21,7 @@ from backroom.cli._crew import HOME_VARIABLE, NAME_VARIABLE
 from backroom.domain.errors import CannotStart
 from backroom.embedded import open_home
 from backroom.embedded.tether import tethered
-from backroom.settings import Settings, conf, local_url
+from backroom.settings import Settings, conf, listed, local_url
 from backroom.shelf import Shelves
 
 OPEN_WITHIN = timedelta(minutes=3)
@@ -125,10 +125,9 @@ def _house(home: Path, door: str, worker: psutil.Process, *, ours: int) -> House
 
 def real_carriers(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The carriers on the shelf that need keys and find them in an environment."""
-    packages = [name.strip() for name in environ.get("BACKROOM_SHELVES", "").split(",") if name.strip()]
     return tuple(
         file.name
-        for file in Shelves(packages).channels.values()
+        for file in Shelves(listed(environ.get("BACKROOM_SHELVES", ""))).channels.values()
         if any(field.is_required() for field in file.conf.model_fields.values())
         and conf(file.name, file.conf, environ) is not None
     )
