@@ -169,7 +169,7 @@ class Play:
             answer = (await self._door.ask("POST", "/v1/batch", {"batch": part})).document()
             rejected = answer.get("rejected", [])
             self.events += len(part) - len(rejected)
-            self.turned_away.update(f"event: {one.get('errors') or one}"[:200] for one in rejected)
+            self.turned_away.update(f"event: {one['wrong']}"[:200] for one in rejected)
 
 
 def letter(order: Order) -> dict[str, Any]:

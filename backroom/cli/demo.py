@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from backroom.cli import INTERRUPTED
+
 ORDERS_OF_A_FILE, ORDERS_OF_A_SHOP = 500, 2_000
-INTERRUPTED = 130
 
 
 def commands(app: typer.Typer) -> None:
@@ -71,10 +73,9 @@ def demo(
         fresh=fresh,
         patience=timedelta(seconds=patience),
     )
-    with console.status("Looking for the house, or opening it …"):
-        opening = open_house(settings(), keep=keep)
-        house = opening.__enter__()
-    try:
+    with ExitStack() as stack:
+        with console.status("Looking for the house, or opening it …"):
+            house = stack.enter_context(open_house(settings(), keep=keep))
         if house.real and not yes_really_send:
             raise CannotStart(
                 f"letters would really go out, through {' and '.join(house.real)}",
@@ -87,6 +88,4 @@ def demo(
             report.show(outcome, house, console)
         if keep and house.ours:
             console.print(f"The house stays open at {house.door}; to stop it: kill {house.ours}", highlight=False)
-    finally:
-        opening.__exit__(None, None, None)
     raise typer.Exit(INTERRUPTED if outcome.stopped else int(not outcome.good))
