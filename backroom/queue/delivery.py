@@ -61,7 +61,6 @@ class Delivery(MessageProxy):
         self.held = held
         self.hub = hub
         self.lane = lane
-        self.batch = batch
         self.decisions: Mapping[str, Decision] | None = None
         self.otherwise: Decision | None = None
         self.settled = False

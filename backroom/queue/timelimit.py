@@ -6,7 +6,10 @@ import ctypes
 import threading
 from time import monotonic
 
+import structlog
 from dramatiq.middleware import TimeLimit, TimeLimitExceeded, raise_thread_exception
+
+log = structlog.get_logger()
 
 
 class SafeTimeLimit(TimeLimit):
@@ -25,7 +28,7 @@ class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that
         with self.mu:
             for thread, deadline in self.deadlines.items():
                 if deadline and now >= deadline:
-                    self.logger.warning("Time limit exceeded. Raising exception in worker thread %r.", thread)
+                    log.warning("job.cut", thread=thread)
                     self.deadlines[thread] = None
                     raise_thread_exception(thread, TimeLimitExceeded)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
 
@@ -36,4 +39,4 @@ class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that
                 # Raised, but not yet delivered: the job is over, so take it back.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
         except TimeLimitExceeded:
-            self.logger.warning("Time limit exceeded as the job ended. Ignored in worker thread %r.", thread_id)
+            log.warning("job.cut_late", thread=thread_id)
