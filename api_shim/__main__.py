@@ -2,6 +2,7 @@
 
 import uvicorn
 
+from api_shim.protocol import BoundedHttp
 from backroom.settings import settings
 
 
@@ -13,7 +14,7 @@ def main() -> None:
         host=settings().host,
         port=settings().port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         # Our own logs say what matters, without addresses and paths.
         access_log=False,
         log_level="warning",
