@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from backroom.domain.errors import StoreAway
+from backroom.domain.errors import Permanent, StoreAway
 from backroom.domain.job import Message
 from backroom.domain.letter import Channel
 
@@ -253,7 +253,7 @@ class Tools:
 
     def _open(self) -> Unit:
         if not self.app:
-            raise LookupError("a job of the clock has no application of its own: use each_app()")
+            raise Permanent("it acts for no application: a job of the clock goes through each_app()")
         if self._unit is None:
             self._unit = self._house.unit(self.app)
         return self._unit

@@ -31,7 +31,8 @@ class WriteRecord(AppMessage, frozen=True, kw_only=True):
     condition: Condition = Condition()
 
 
-@job("record.write", batch=500, ordered=True, time_limit=timedelta(minutes=2))
+# Few attempts: while one message is tried again, the writes behind it wait.
+@job("record.write", batch=500, ordered=True, attempts=4, time_limit=timedelta(minutes=2))
 def write_records(messages: Sequence[WriteRecord], tools: Tools) -> None:
     """Write, replace and delete records, each in the state that was asked for."""
     writes = [
