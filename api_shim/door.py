@@ -203,7 +203,7 @@ class Door:
             raise Problem(422, "idempotency-key-reused", "This idempotency key was used with another request")
         if not posted.fresh:
             resp.set_header("Idempotent-Replayed", "true")
-        outcome = await self._outcome(posted.id, wait=wait) if wait else None
+        outcome = await self.outcome(posted.id, wait=wait) if wait else None
         # A header is ASCII; an id is whatever the application says.
         resp.set_header("Location", quote(location))
         if outcome is None:
@@ -214,7 +214,8 @@ class Door:
             answer_outcome(resp, msgspec.json.decode(outcome))
         return posted.id
 
-    async def _outcome(self, id: str, *, wait: timedelta) -> bytes | None:
+    async def outcome(self, id: str, *, wait: timedelta) -> bytes | None:
+        """What became of a message that was accepted, or None where it is not known in time."""
         try:
             return await self.answers.wait(id, timeout=wait)
         except (Full, QueueAway):

@@ -79,9 +79,8 @@ def _rows(
     user: str, reader: User | None, notification: NotificationType, mediums: Sequence[str], tools: Tools
 ) -> Iterator[dict[str, Any]]:
     carriers = {medium: channel.contact for medium, channel in tools.channels.items()}
-    for letter in letters_for(notification, user=user, contacts=reader.contacts if reader else {}, carriers=carriers):
-        if mediums and letter.medium not in mediums:
-            continue
+    contacts = reader.contacts if reader else {}
+    for letter in letters_for(notification, user=user, contacts=contacts, carriers=carriers, only=mediums):
         row = {"user_id": user, "medium": letter.medium}
         if reader is None:
             yield {**row, "state": "skipped", "reason": "unknown_user", "finished_at": tools.now()}

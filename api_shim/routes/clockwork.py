@@ -49,7 +49,7 @@ async def _ask_for(door: Door, req: falcon.asgi.Request, resp: falcon.asgi.Respo
     wait = wanted_wait(req)
     posts = [door.post(message, answer=bool(wait)) for message in messages]
     await door.sender.send(posts)
-    outcomes = await asyncio.gather(*(door.answers.wait(post.id, timeout=wait) for post in posts)) if wait else []
+    outcomes = await asyncio.gather(*(door.outcome(post.id, wait=wait) for post in posts)) if wait else []
     done = bool(outcomes) and None not in outcomes
     if done:
         resp.set_header("Preference-Applied", f"wait={round(wait.total_seconds())}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -71,7 +71,12 @@ class Skipped:
 
 
 def letters_for(
-    notification: NotificationType, *, user: str, contacts: Mapping[str, str], carriers: Mapping[str, str]
+    notification: NotificationType,
+    *,
+    user: str,
+    contacts: Mapping[str, str],
+    carriers: Mapping[str, str],
+    only: Collection[str] = (),
 ) -> list[Planned | Skipped]:
     """Decide which letters one reader gets, in the order of the type's mediums.
 
@@ -80,10 +85,13 @@ def letters_for(
         user: The reader's id, and the address for a medium that writes to the user itself.
         contacts: The reader's contact points, such as `{"email": ..., "phone": ...}`.
         carriers: The mediums that a carrier is on for, each with the contact point it writes to (`Channel.contact`).
+        only: The mediums that were asked for; empty for all that the type names.
     """
     plan: list[Planned | Skipped] = []
     found = False
     for medium in notification.mediums:
+        if only and medium not in only:
+            continue
         decision = _decide(medium, user=user, contacts=contacts, carriers=carriers)
         if isinstance(decision, Planned) and found and notification.strategy == "first":
             decision = Skipped(medium=medium, reason="earlier_medium")

@@ -109,7 +109,8 @@ def test_one_write_that_cannot_be_kept_does_not_take_the_others_with_it(house: T
     dead = until(house.queues().dead)
     read = client.get("/v1/records/notes/one").json()
     assert (read["value"], read["version"]) == ({"n": 2}, 2)
-    assert [(letter.job, letter.reason) for letter in dead] == [("record.write", "/value: cannot be kept")]
+    assert [letter.job for letter in dead] == ["record.write"]
+    assert "cannot be kept" in dead[0].reason
     assert client.get("/v1/records/notes/two").status_code == 404
 
 

@@ -60,3 +60,11 @@ def test_first_writes_over_the_first_medium_the_reader_can_be_reached_by(
 
 def test_a_plan_does_not_show_addresses() -> None:
     assert "ada@" not in repr(letters_for(notification(), user="u-1", contacts=ADA, carriers=CARRIERS))
+
+
+def test_the_first_of_the_mediums_that_were_asked_for_is_taken():
+    kind = notification(strategy="first")
+
+    plan = letters_for(kind, user="u-1", contacts=ADA, carriers=CARRIERS, only=["email"])
+
+    assert [(type(one), one.medium) for one in plan] == [(Planned, "email")]

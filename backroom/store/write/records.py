@@ -8,9 +8,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, BOOLEAN, TEXT
-from sqlalchemy.exc import DataError
 
-from backroom.domain.errors import Invalid
 from backroom.domain.record import Kept, Outcome, Place, Write
 from backroom.store.tables import record_operations, records
 
@@ -103,10 +101,7 @@ class RecordChanges:
             "versions": [str(one.version) for one in kept],
             "born": [one.born for one in kept],
         }
-        try:
-            self._connection.execute(_KEEP, columns)
-        except DataError as error:
-            raise Invalid("/value", "cannot be kept") from error
+        self._connection.execute(_KEEP, columns)
 
     def remember(self, outcomes: Iterable[tuple[Write, Outcome]], *, at: datetime) -> None:
         """Remember what became of these writes, so that they are not done again."""
