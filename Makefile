@@ -21,7 +21,8 @@ demo: $(SYNCED) ## Play a shop on the running house, or on one that it starts
 	@$(RUN) backroom demo $(ARGS)
 
 test: $(SYNCED) ## Run the tests of every level, on a real Valkey and a real PostgreSQL
-	$(RUN) pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@# More than two cores: many tests wait for a process to start, or to die.
+	$(RUN) pytest -n 4 --dist worksteal $(ARGS)
 
 check: $(SYNCED) ## Look at style, types, walls, the lock file and generated files; changes nothing
 	$(RUN) ruff format --check .
