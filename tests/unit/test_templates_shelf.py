@@ -33,7 +33,12 @@ every_sms = pytest.mark.parametrize(("name", "medium", "locale"), [each for each
 
 
 @every_type
-def test_the_shelf_writes_english_and_german(name: str) -> None:
+def test_a_type_is_written_in_the_same_languages_over_every_medium(name: str) -> None:
+    assert len({frozenset(WORDS.locales(name, medium)) for medium in WORDS.types[name].mediums}) == 1
+
+
+@pytest.mark.parametrize("name", ["order_shipped", "sign_in_code", "admin_notice", "daily_digest"])
+def test_what_comes_with_the_house_is_written_in_english_and_german(name: str) -> None:
     for medium in WORDS.types[name].mediums:
         assert {"", "de"} <= set(WORDS.locales(name, medium))
 
