@@ -114,7 +114,7 @@ notifications = Table(
     Column("to_users", JSONB, nullable=False),
     _at("accepted_at"),
     _at("created_at", now=True),
-    Index("ix_notifications_app_id_accepted_at_id", "app_id", "accepted_at", "id"),
+    Index("ix_notifications_app_id_id", "app_id", "id"),
 )
 
 deliveries = Table(

@@ -314,20 +314,3 @@ def test_a_reader_whose_profile_is_written_at_this_moment_gets_the_letter_all_th
     assert second.delay > timedelta(0)
     assert [rows[user].state for user in ("ada", "bob", "eve")] == ["waiting", "waiting", "skipped"]
     assert rows["eve"].reason == "unknown_user"
-
-
-def test_the_list_goes_from_the_last_accepted_whatever_the_ids_are(make_world):
-    world = make_world()
-    ids = [f"{first}0000000-0000-7000-8000-000000000000" for first in "f1a3"]
-    for number, id in enumerate(ids):
-        data = dict(world.house.words.types["order_shipped"].example)
-        at = world.time + timedelta(seconds=number)
-        message = SendNotification(app=world.app, type="order_shipped", to=["ada"], data=data, accepted_at=at)
-        world.run(send_notification, message, id)
-
-    unit = world.house.unit(world.app)
-    first = [one.id for one in unit.read.notifications.page(before=None, limit=2)]
-    second = [one.id for one in unit.read.notifications.page(before=first[-1], limit=2)]
-    unit.close()
-
-    assert [*first, *second] == ids[::-1]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, tuple_
+from sqlalchemy import Connection, RowMapping, func, select
 
 from backroom.store.rows import Delivery, Errand, Notification, User
 from backroom.store.tables import apps, deliveries, notifications, suppressions, users
@@ -30,16 +30,11 @@ class NotificationQuestions:
         return Notification(**row) if row else None
 
     def page(self, *, before: str | None, limit: int) -> list[Notification]:
-        """The last accepted first, from just below one of them. Not by id: a notice's may be made from a name."""
+        """Newest first, from just below an id."""
         query = select(*_NOTIFICATION).where(notifications.c.app_id == self._app)
         if before is not None:
-            place = (
-                select(notifications.c.accepted_at, notifications.c.id)
-                .where(notifications.c.app_id == self._app, notifications.c.id == before)
-                .scalar_subquery()
-            )
-            query = query.where(tuple_(notifications.c.accepted_at, notifications.c.id) < place)
-        query = query.order_by(notifications.c.accepted_at.desc(), notifications.c.id.desc()).limit(limit)
+            query = query.where(notifications.c.id < before)
+        query = query.order_by(notifications.c.id.desc()).limit(limit)
         return [Notification(**row) for row in self._connection.execute(query).mappings()]
 
     def deliveries(self, ids: Sequence[str]) -> list[Delivery]:

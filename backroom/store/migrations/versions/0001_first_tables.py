@@ -186,7 +186,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_notifications_app_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notifications")),
     )
-    op.create_index("ix_notifications_app_id_accepted_at_id", "notifications", ["app_id", "accepted_at", "id"], unique=False)
+    op.create_index("ix_notifications_app_id_id", "notifications", ["app_id", "id"], unique=False)
     op.create_table(
         "record_operations",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
