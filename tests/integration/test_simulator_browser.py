@@ -5,7 +5,10 @@ import smtplib
 import subprocess
 import sys
 from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -16,11 +19,11 @@ from scripts.screenshot import FLAGS, browser
 ROOT = Path(__file__).parents[2]
 EVIL = """
 <script>parent.document.title = "broken"</script>
-<img src="https://remote.example/pixel.gif" onerror="parent.document.title='broken'">
-<link rel="stylesheet" href="https://remote.example/style.css">
-<meta http-equiv="refresh" content="0; url=https://remote.example/">
-<form action="https://remote.example/"><button>Send</button></form>
-<style>@import "https://remote.example/other.css"; p { color: rgb(1, 2, 3) }</style>
+<img src="{elsewhere}/pixel.gif" onerror="parent.document.title='broken'">
+<link rel="stylesheet" href="{elsewhere}/style.css">
+<style>@import "{elsewhere}/other.css"; p {{ color: rgb(1, 2, 3) }}</style>
+<meta http-equiv="refresh" content="0; url={elsewhere}/moved">
+<form action="{elsewhere}/form"><button>Send</button></form>
 <p id="words">Hello, Eve</p>
 """
 
@@ -44,6 +47,27 @@ def chromium():
         chromium.close()
 
 
+@pytest.fixture
+def elsewhere():
+    """Another server, which keeps what it is asked for."""
+    asked = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", asked=asked)
+        server.shutdown()
+
+
 def send(simulator, *, to, subject="Hello", html="<p>Hello</p>"):
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "shop@example.com", to, subject
@@ -54,19 +78,26 @@ def send(simulator, *, to, subject="Hello", html="<p>Hello</p>"):
     return simulator.letters(to=to)[0]
 
 
-def test_a_hostile_letter_runs_nothing_and_loads_nothing(simulator, chromium):
-    kept = send(simulator, to="eve@example.com", html=EVIL)
+def test_a_hostile_letter_runs_nothing_and_loads_nothing(simulator, chromium, elsewhere):
+    evil = EVIL.format(elsewhere=elsewhere.url)
+    kept = send(simulator, to="eve@example.com", html=evil)
     page = chromium.new_page()
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
 
-    page.goto(f"{simulator.url}/outbox/{kept['id']}")
+    page.goto(f"{simulator.url}/outbox/{kept['id']}", wait_until="networkidle")
 
     words = page.frame_locator("iframe").locator("#words")
     expect(words).to_have_text("Hello, Eve")
     expect(words).to_have_css("color", "rgb(1, 2, 3)")
     assert page.title() == "Hello · Backroom"
-    assert [url for url in asked if "remote.example" in url] == []
+    # What a browser says it asked for is told before its policy has judged: only who is asked knows.
+    assert elsewhere.asked == []
+    page.close()
+
+    # And the same letter where nothing holds it back, to show that whoever is asked would have heard.
+    page = chromium.new_page()
+    page.set_content(evil)
+    page.wait_for_url(f"{elsewhere.url}/moved")
+    assert set(elsewhere.asked) >= {"/pixel.gif", "/style.css", "/other.css", "/moved"}
     page.close()
 
 
