@@ -27,13 +27,13 @@ T = TypeVar("T")
 SECRET = "a secret of the tests, long enough to be one"
 
 
-def until(condition: Callable[[], T], *, within: float = 30.0, what: str = "") -> T:
-    """Ask until the answer is true, or fail with what was hoped for."""
+def until(condition: Callable[[], T], *, within: float = 30.0, every: float = 0.02, what: str = "") -> T:
+    """Ask until the answer is true, or fail with what was hoped for. Dear questions are asked more seldom."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {what or condition}; last answer {answer!r}")
-        time.sleep(0.02)
+        time.sleep(every)
     return answer
 
 

@@ -34,6 +34,7 @@ from tests.scratch import HOME, environ_for, scratch_copy
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=ticks)[ ]*$", re.DOTALL | re.MULTILINE)
 OPEN = "Ctrl-C stops everything"
 WITHIN_SECONDS = 60
+LOOK_AGAIN_SECONDS = 0.5
 DOOR = "127.0.0.1:8000"
 DIFFERS = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "ID"),
@@ -126,7 +127,7 @@ class Reader:
                 return
             if "until" not in block.words or time.monotonic() > deadline:
                 raise AssertionError(problem)
-            time.sleep(0.2)
+            time.sleep(LOOK_AGAIN_SECONDS)
 
     def _run(self, block: Block) -> str:
         program = self._here(block.text)
@@ -156,7 +157,7 @@ class Reader:
             self._up = subprocess.Popen(
                 command, cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
-        until(lambda: OPEN in log.read_text("utf-8") or self._up.poll() is not None, within=90, what="the house opens")
+        until(lambda: OPEN in log.read_text("utf-8") or self._up.poll() is not None, within=90, every=0.1, what="the house opens")
         assert self._up.poll() is None, log.read_text("utf-8")
         return log.read_text("utf-8")
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 HOME = Path(__file__).parent.parent
-# What tools, engines and builds leave there.
-LEFT = {".git", ".venv", ".backroom", "node_modules", "dist", "__pycache__"}
+# What tools, engines and builds leave there. Compiled files go along: a process that has none compiles the whole house.
+LEFT = {".git", ".venv", ".backroom", "node_modules", "dist"}
+HALF_WRITTEN = "*.pyc.*"
 WITHIN_SECONDS = 120
 
 
@@ -21,7 +22,7 @@ def scratch_copy(folder: Path) -> Path:
         if source.name in LEFT or source.name.endswith("_cache"):
             continue
         if source.is_dir():
-            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns(*LEFT))
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns(*LEFT, HALF_WRITTEN))
         else:
             shutil.copy2(source, folder / source.name)
     return folder
@@ -51,7 +52,6 @@ def environ_for(folder: Path, more: dict[str, str]) -> dict[str, str]:
     return {
         **kept,
         "PYTHONPATH": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
         # Wide enough that no table wraps a name.
         "COLUMNS": "250",
         "BACKROOM_HOME": str(folder / ".backroom"),

@@ -106,7 +106,7 @@ def test_two_thousand_notifications_survive_kills_of_every_worker_and_of_valkey(
 def _story(crew: Crew, engines: Engines, simulator: Simulator, url: str, key: str) -> str:
     client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
     with client:
-        until(lambda: _ready(client), within=60, what="the door answers")
+        until(lambda: _ready(client), within=60, every=0.2, what="the door answers")
         for number in range(USERS):
             contacts = {"email": f"reader{number}@example.com"}
             assert client.put(f"/v1/users/u{number}", json={"contacts": contacts}).status_code == 202
@@ -119,7 +119,7 @@ def _story(crew: Crew, engines: Engines, simulator: Simulator, url: str, key: st
             ids = list(posting)
 
         assert len(set(ids)) == NOTIFICATIONS
-        states = until(lambda: _final_states(client, ids), within=240, what="every notification is settled")
+        states = until(lambda: _final_states(client, ids), within=240, every=1, what="every notification is settled")
         summary = simulator.summary()
         letters = Counter(letter["delivery"] for letter in simulator.letters())
 
