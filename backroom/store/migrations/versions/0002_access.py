@@ -22,9 +22,11 @@ def upgrade() -> None:
             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
             END $$
         """)
+        # Before PostgreSQL 16 every member of a role may take it on.
         op.execute(f"""
             DO $$ BEGIN
-                IF NOT pg_has_role(current_user, '{role}', 'SET') THEN
+                IF NOT pg_has_role(current_user, '{role}', CASE
+                    WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
                     EXECUTE format('GRANT {role} TO %I', current_user);
                 END IF;
             END $$
