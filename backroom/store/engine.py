@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
+from psycopg.abc import RV, PQGen
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,11 +17,16 @@ from backroom.domain.errors import Invalid, StoreAway
 
 Door = Literal["backroom_door", "backroom_worker"]
 
-# Connection failures, shutdown in progress, cannot connect now, too many connections:
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AWAY = ("08", "57P", "53300")
+# Connection failures, shutdown in progress, cannot connect now; disk or memory full, too many connections;
+# the old primary after a failover, which only reads: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_AWAY = ("08", "57P", "53", "25006")
 # A value missing, of an application that is not there, or outside of what a table takes.
 _NEVER = ("23502", "23503", "23514")
+STATEMENT_TIMEOUT = timedelta(seconds=30)
+# The server ends what takes too long, if it can still do anything; this is for one that cannot.
+PATIENCE = STATEMENT_TIMEOUT + timedelta(seconds=5)
+# A network that has gone silent is noticed within 25 seconds, whether we wait for an answer or still send.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
 
 def driver_url(database_url: str) -> str:
@@ -47,12 +53,13 @@ def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, co
         hide_parameters=True,
         connect_args={
             "connect_timeout": max(2, round(connect_timeout.total_seconds())),
-            "options": f"-c role={door} -c statement_timeout=30s"
+            "options": f"-c role={door} -c statement_timeout={round(STATEMENT_TIMEOUT.total_seconds())}s"
             f" -c idle_in_transaction_session_timeout=2min{read_only}",
             "application_name": door,
-            "keepalives_idle": 10,
+            **_KEEPALIVE,
         },
     )
+    event.listen(engine, "do_connect", lambda _dialect, _record, _args, wanted: _Connection.connect(**wanted))
     event.listen(engine, "handle_error", _say_away)
     return engine
 
@@ -83,14 +90,20 @@ def told_when_away() -> Iterator[None]:
 
 def _say_away(context: ExceptionContext) -> None:
     original = context.original_exception
-    state = getattr(original, "sqlstate", None) or ""
-    # A connection that could not be made, or broke under us, has no SQLSTATE at all.
-    broken = not state and isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
-    if context.is_disconnect or broken or state.startswith(_AWAY):
+    if context.is_disconnect or is_away(original):
         raise StoreAway("PostgreSQL does not answer") from original
     refuse(original)
     if context.sqlalchemy_exception is not None:
         context.sqlalchemy_exception.args = (f"{type(original).__name__}: {original}",)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the same may go well later: PostgreSQL is gone, full, or not the one to write to."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    # A connection that could not be made, or broke under us, has no SQLSTATE at all.
+    broken = not error.sqlstate and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return broken or (error.sqlstate or "").startswith(_AWAY)
 
 
 def refuse(error: BaseException) -> None:
@@ -108,3 +121,16 @@ def refuse(error: BaseException) -> None:
         raise Invalid("", f"cannot be kept by PostgreSQL ({error.sqlstate or 'NUL character'})") from error
     if error.diag.message_primary:
         error.args = (error.diag.message_primary,)
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Waits for the server, but not for ever: one that hangs keeps its connections open and says nothing."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        try:
+            return super().wait(gen, interval, timeout or PATIENCE.total_seconds())
+        except psycopg.OperationalError as error:
+            if not error.sqlstate:
+                # No answer in time, or no connection any more: in the middle of a question it is of no use to the next.
+                self.pgconn.finish()
+            raise

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from psycopg import DatabaseError, InterfaceError, OperationalError
+from psycopg import Error
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Date, Text
@@ -15,7 +15,7 @@ from sqlalchemy.types import Date, Text
 from backroom.domain.errors import StoreAway
 from backroom.domain.event import Event
 from backroom.domain.item import Item, Touch
-from backroom.store.engine import refuse
+from backroom.store.engine import is_away, refuse
 
 if TYPE_CHECKING:
     from psycopg import Connection as RawConnection
@@ -106,9 +106,9 @@ class EventChanges:
             with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
                 for event in events:
                     copy.write_row(_row(event))
-        except (OperationalError, InterfaceError) as error:
-            raise StoreAway("PostgreSQL does not answer") from error
-        except DatabaseError as error:
+        except Error as error:
+            if is_away(error):
+                raise StoreAway("PostgreSQL does not answer") from error
             refuse(error)
             raise
         return list(self._connection.scalars(_ADD, {"app": self._app}))
