@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import falcon
@@ -17,12 +17,13 @@ import api_shim.routes
 from api_shim import problem
 from api_shim.caller import Callers, check_allowed
 from api_shim.door import Door, allowed
+from api_shim.readers import Readers
 from backroom import connect
 from backroom.logs import configure
 from backroom.queue.answers import AsyncAnswers
 from backroom.queue.hot import AsyncHot
 from backroom.queue.notes import AsyncNotes
-from backroom.queue.ops import Queues
+from backroom.queue.ops import AsyncQueues
 from backroom.queue.sender import AsyncSender
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves
@@ -47,12 +48,10 @@ def open_door(settings: Settings) -> Door:
     # Closed in the opposite order: first what still sends, then what it sends with.
     queue = connect.async_valkey(settings)
     closing.push_async_callback(queue.aclose)
-    client = connect.valkey(settings)
-    closing.callback(client.close)
     engine = connect.engine(settings, door="backroom_door", connections=READERS)
     closing.callback(engine.dispose)
-    threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-    closing.callback(threads.shutdown, cancel_futures=True)
+    readers = Readers(READERS, patience=timedelta(milliseconds=settings.store_timeout_ms))
+    closing.callback(readers.close)
     answers = AsyncAnswers(queue, prefix=prefix)
     closing.push_async_callback(answers.close)
     sender = AsyncSender(queue, prefix=prefix, timeout=connect.queue_timeout(settings))
@@ -66,10 +65,10 @@ def open_door(settings: Settings) -> Door:
         hot=AsyncHot(queue, prefix=prefix),
         notes=AsyncNotes(queue, prefix=prefix),
         answers=answers,
-        queues=Queues(client, prefix=prefix),
+        queues=AsyncQueues(queue, prefix=prefix),
         view=view,
-        threads=threads,
-        callers=Callers(view, threads, secret=connect.secret(settings)),
+        readers=readers,
+        callers=Callers(view, readers, secret=connect.secret(settings)),
         words=Words(shelves.templates),
         shelves=shelves,
         closing=closing,

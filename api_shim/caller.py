@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import time
 from collections import OrderedDict
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -17,6 +15,7 @@ import falcon.asgi
 import jwt
 
 from api_shim.problem import forbidden, not_found, unauthorized
+from api_shim.readers import Readers
 from backroom.domain.errors import StoreAway
 from backroom.domain.keys import Key, keyed_hash, parse
 from backroom.store.view import View
@@ -61,13 +60,13 @@ class Callers:
 
     Args:
         view: Finds keys.
-        threads: Where questions to PostgreSQL run, off the event loop.
+        readers: Where questions to PostgreSQL run, off the event loop.
         secret: The house's own secret: keys the hashes, signs the tokens.
     """
 
-    def __init__(self, view: View, threads: Executor, *, secret: bytes) -> None:
+    def __init__(self, view: View, readers: Readers, *, secret: bytes) -> None:
         self._view = view
-        self._threads = threads
+        self._readers = readers
         self._secret = secret
         # Apart from the secret that keys the hashes, so that neither can stand in for the other.
         self._token_key = hmac.new(secret, b"user tokens", hashlib.sha256).digest()
@@ -103,13 +102,15 @@ class Callers:
         now = time.monotonic()
         found, asked, caller = self._known.get(digest, (0.0, 0.0, None))
         if caller is None or now - asked > FRESH:
+            if caller is not None and now - found <= STALE:
+                # One request asks, the others go on: while PostgreSQL hangs, every question costs its whole time-out.
+                self._known[digest] = (found, now, caller)
             try:
-                loop = asyncio.get_running_loop()
-                caller = await loop.run_in_executor(self._threads, self._find, key.id, digest)
+                caller = await self._readers.glance(self._find, key.id, digest)
             except StoreAway:
                 if caller is None or now - found > STALE:
                     raise
-                # Not again for a moment: while PostgreSQL hangs, every question costs its whole time-out.
+                # Not again for a moment.
                 self._known[digest] = (found, time.monotonic(), caller)
             else:
                 self._remember(digest, caller)

@@ -16,13 +16,14 @@ T = TypeVar("T")
 MOST_RAW_BYTES = 2 * MOST_BYTES
 
 
-async def read_document(req: falcon.asgi.Request, kind: type[T], *, limit: int) -> T:
+async def read_document(req: falcon.asgi.Request, kind: type[T], *, limit: int, optional: bool = False) -> T:
     """The request's body, whose size is known to be too much before it is read where it was announced.
 
     Args:
         req: The request.
         kind: What its body is.
         limit: What the door takes at all, in bytes.
+        optional: Whether no body at all leaves every field at its default.
 
     Raises:
         Problem: 413 with both numbers, or 400 where it is not JSON.
@@ -31,7 +32,8 @@ async def read_document(req: falcon.asgi.Request, kind: type[T], *, limit: int) 
     most = min(limit, MOST_RAW_BYTES)
     if (req.content_length or 0) > most:
         raise too_large(size=req.content_length or 0, limit=MOST_BYTES)
-    return decode(await read_raw(req, limit=most), kind)
+    raw = await read_raw(req, limit=most)
+    return decode(raw or b"{}" if optional else raw, kind)
 
 
 def checked(document: dict[str, Any], *, field: str = "") -> dict[str, Any]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,15 +13,17 @@ import falcon.asgi
 import msgspec
 import uuid_utils
 
+from api_shim.asked import wanted_wait
 from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, Callers, utc_now
 from api_shim.problem import Problem
+from api_shim.readers import Readers
 from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 from backroom.domain.job import Message
 from backroom.queue.answers import AsyncAnswers
 from backroom.queue.hot import AsyncHot
 from backroom.queue.notes import AsyncNotes
-from backroom.queue.ops import Queues
+from backroom.queue.ops import AsyncQueues, State
 from backroom.queue.sender import AsyncSender
 from backroom.queue.wire import Once, Post
 from backroom.queue.wire import decode as decode_body
@@ -39,13 +37,11 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 Responder = TypeVar("Responder", bound=Callable[..., Any])
 
-# A caller may wait this long for the outcome of what it asked, and no longer.
-LONGEST_WAIT = timedelta(seconds=10)
 # How long a user may be on the way to the memory before the door forgets that it accepted it.
 EXPECTED = timedelta(hours=1)
+# What the application hears of a dead letter; why it died, its operator can read.
+GIVEN_UP = "it could not be done, and is not tried again unless an operator retries it"
 _ALLOWED = "__allowed__"
-# Not `isdigit`, which takes what `int` does not, and of any length.
-_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def allow(*kinds: str) -> Callable[[Responder], Responder]:
@@ -76,9 +72,9 @@ class Door:
         hot: Values that must be read back at once, such as sessions.
         notes: What is on its way to the memory.
         answers: Outcomes that somebody waits for.
-        queues: What waits and what died.
+        queues: Where a message is.
         view: Questions to the memory; use `ask`.
-        threads: Where blocking questions run.
+        readers: Where blocking questions run.
         callers: Recognises callers.
         words: The notification types.
         shelves: What stands on the shelves.
@@ -90,9 +86,9 @@ class Door:
     hot: AsyncHot
     notes: AsyncNotes
     answers: AsyncAnswers
-    queues: Queues
+    queues: AsyncQueues
     view: View
-    threads: Executor
+    readers: Readers
     callers: Callers
     words: Words
     shelves: Shelves
@@ -106,37 +102,33 @@ class Door:
         Raises:
             StoreAway: PostgreSQL does not answer.
         """
+        return await self.readers.read(self._answer, caller, question)
 
-        def run() -> T:
-            with self.view.open(app=caller.app, user=caller.user) as read:
-                return question(read)
+    def _answer(self, caller: Caller, question: Callable[[Reader], T]) -> T:
+        with self.view.open(app=caller.app, user=caller.user) as read:
+            return question(read)
 
-        return await self.in_thread(run)
-
-    async def in_thread(self, function: Callable[..., T], *args: object) -> T:
-        """Run something that blocks, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *args)
-
-    async def body(self, req: falcon.asgi.Request, kind: type[T]) -> T:
-        """The request's document.
+    async def body(self, req: falcon.asgi.Request, kind: type[T], *, optional: bool = False) -> T:
+        """The request's document. Where it is optional, no body at all leaves every field at its default.
 
         Raises:
             Problem: 413 too large, 400 not JSON.
             Invalid: A field is wrong.
         """
-        return decode(await read_raw(req, limit=self.settings.body_limit), kind)
+        raw = await read_raw(req, limit=self.settings.body_limit)
+        return decode(raw or b"{}" if optional else raw, kind)
 
-    async def queued(self, id: str, kind: type[M]) -> M | None:
-        """A message that was accepted and is not done, or None.
+    async def queued(self, id: str, kind: type[M]) -> tuple[State, M] | None:
+        """A message that was accepted and is not done, and where it is, or None. Among the dead, it has failed.
 
         Raises:
             QueueAway: Valkey does not answer.
         """
-        _, body = await self.in_thread(self.queues.find, id)
+        state, body = await self.queues.find(id)
         if body is None:
             return None
         try:
-            return msgspec.convert(decode_body(body, id=id).kwargs["message"], kind, strict=False)
+            return state, msgspec.convert(decode_body(body, id=id).kwargs["message"], kind, strict=False)
         except (Invalid, KeyError, msgspec.ValidationError):
             return None
 
@@ -150,7 +142,7 @@ class Door:
         While PostgreSQL is away nobody is unknown: accepting must go on, and the worker will see.
         """
         try:
-            known = await self.ask(caller, lambda read: read.users.known(users))
+            known = await self.readers.glance(self._answer, caller, lambda read: read.users.known(users))
         except StoreAway:
             return []
         notes = {f"user:{caller.app}:{user}": user for user in users if user not in known}
@@ -187,8 +179,18 @@ class Door:
         location: str,
         id: str = "",
         once: Once | None = None,
+        recall: Callable[[str], Awaitable[dict[str, Any] | None]] | None = None,
     ) -> str:
         """Put a message on the queue and answer 202, or with its outcome where the caller waits (`Prefer: wait=N`).
+
+        Args:
+            req: Its `Prefer` is read.
+            resp: To answer with.
+            message: What is to be done.
+            location: Where to read what becomes of it.
+            id: Its id; a new one if empty.
+            once: What makes a repetition the same request.
+            recall: Finds the outcome of what was sent before: nobody says it a second time.
 
         Returns:
             The message's id; of the first one where this was sent before (`once`).
@@ -203,7 +205,9 @@ class Door:
             raise Problem(422, "idempotency-key-reused", "This idempotency key was used with another request")
         if not posted.fresh:
             resp.set_header("Idempotent-Replayed", "true")
-        outcome = await self.outcome(posted.id, wait=wait) if wait else None
+        outcome = await recall(posted.id) if wait and recall and not posted.fresh else None
+        if wait and outcome is None:
+            outcome = await self.outcome(posted.id, wait=wait)
         # A header is ASCII; an id is whatever the application says.
         resp.set_header("Location", quote(location))
         if outcome is None:
@@ -211,16 +215,17 @@ class Door:
             resp.data = msgspec.json.encode({"id": posted.id, "state": "accepted"})
         else:
             resp.set_header("Preference-Applied", f"wait={round(wait.total_seconds())}")
-            answer_outcome(resp, msgspec.json.decode(outcome))
+            answer_outcome(resp, outcome)
         return posted.id
 
-    async def outcome(self, id: str, *, wait: timedelta) -> bytes | None:
+    async def outcome(self, id: str, *, wait: timedelta) -> dict[str, Any] | None:
         """What became of a message that was accepted, or None where it is not known in time."""
         try:
-            return await self.answers.wait(id, timeout=wait)
+            told = await self.answers.wait(id, timeout=wait)
         except (Full, QueueAway):
             # It was accepted, and that must be said: who is refused here would ask again.
             return None
+        return None if told is None else msgspec.json.decode(told, type=dict[str, Any])
 
 
 def answer_outcome(resp: falcon.asgi.Response, outcome: dict[str, Any]) -> None:
@@ -242,68 +247,9 @@ def answer_outcome(resp: falcon.asgi.Response, outcome: dict[str, Any]) -> None:
         resp.data = msgspec.json.encode(outcome["body"])
 
 
-def wanted_wait(req: falcon.asgi.Request) -> timedelta:
-    """How long the caller would wait for the outcome (RFC 7240 `Prefer: wait=N`), zero if it did not say."""
-    for part in (req.get_header("Prefer") or "").split(","):
-        name, _, value = part.strip().partition("=")
-        if name.strip().lower() == "wait" and _NUMBER.fullmatch(value.strip()):
-            return min(timedelta(seconds=int(value)), LONGEST_WAIT)
-    return timedelta(0)
-
-
 def new_id() -> str:
     """A new UUIDv7 as text."""
     return str(uuid_utils.uuid7())
-
-
-def checked_id(value: str, *, field: str, longest: int = 200) -> str:
-    """An id that an application made up: printable and not too long.
-
-    Raises:
-        Invalid: It is not.
-    """
-    if not value or len(value) > longest or not value.isprintable():
-        raise Invalid(field, "is not an id", f"1 to {longest} printable characters")
-    return value
-
-
-def is_uuid(value: str) -> bool:
-    """Whether a text is an id that we made."""
-    try:
-        return str(uuid_utils.UUID(value)) == value.lower()
-    except ValueError:
-        return False
-
-
-def fingerprint(value: object) -> str:
-    """What a request said, in a few characters: the same for the same document."""
-    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:32]
-
-
-def page_limit(req: falcon.asgi.Request, *, default: int = 25, most: int = 100) -> int:
-    """How many entries of a list the caller wants (`limit`).
-
-    Raises:
-        Invalid: It is not a number between 1 and the most.
-    """
-    text = req.get_param("limit")
-    if text is None:
-        return default
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
-        raise Invalid("/limit", "is not a page's length", f"1 to {most}")
-    return int(text)
-
-
-def page_after(req: falcon.asgi.Request) -> str | None:
-    """Where a list of ids goes on (`after`, the last id of the page before).
-
-    Raises:
-        Invalid: It is not one of our ids.
-    """
-    text = req.get_param("after")
-    if text is not None and not is_uuid(text):
-        raise Invalid("/after", "is not a cursor", "the `next` of the page before")
-    return text
 
 
 def moment(value: datetime | None) -> str | None:

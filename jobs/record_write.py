@@ -54,7 +54,7 @@ def write_records(messages: Sequence[WriteRecord], tools: Tools) -> None:
     tools.write.records.keep(decided.changed, at=tools.now())
     tools.write.records.remember(decided.fresh.values(), at=tools.now())
     for write, outcome, kept in decided.told:
-        tools.answer(write.id, _answer(outcome, kept))
+        tools.answer(write.id, told(outcome, kept))
 
 
 def _places(writes: Sequence[Write]) -> Mapping[Place, bool]:
@@ -65,7 +65,8 @@ def _places(writes: Sequence[Write]) -> Mapping[Place, bool]:
     return wanted
 
 
-def _answer(outcome: Outcome, kept: Kept | None) -> Mapping[str, Any]:
+def told(outcome: Outcome, kept: Kept | None) -> dict[str, Any]:
+    """What a caller hears of an outcome, and of what is there."""
     if outcome.status == MISSING:
         return {"status": MISSING, "problem": {"slug": "not-found", "title": "There is nothing here"}}
     if outcome.status == CONFLICT:

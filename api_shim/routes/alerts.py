@@ -9,8 +9,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import is_uuid, page_after, page_limit
 from api_shim.caller import Caller, utc_now
-from api_shim.door import Door, allow, is_uuid, moment, page_after, page_limit
+from api_shim.door import Door, allow, moment
 from api_shim.problem import not_found
 from backroom.domain.errors import Invalid
 from backroom.domain.pointer import escaped

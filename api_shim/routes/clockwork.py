@@ -8,7 +8,8 @@ import falcon
 import falcon.asgi
 import msgspec
 
-from api_shim.door import Door, allow, wanted_wait
+from api_shim.asked import wanted_wait
+from api_shim.door import Door, allow
 from backroom.domain.job import Message
 from jobs.digest_send import SendDigests
 from jobs.events_rollup import RollUpEvents
@@ -55,6 +56,6 @@ async def _ask_for(door: Door, req: falcon.asgi.Request, resp: falcon.asgi.Respo
         resp.set_header("Preference-Applied", f"wait={round(wait.total_seconds())}")
     else:
         resp.status = falcon.HTTP_202
-    told = [msgspec.json.decode(outcome).get("body", {}) for outcome in outcomes if outcome is not None]
+    told = [outcome.get("body", {}) for outcome in outcomes if outcome is not None]
     said = {name: value for body in told for name, value in body.items()}
     resp.data = msgspec.json.encode({"state": "done" if done else "accepted", **said})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class ManyEvents(_Open):
         """Accept the good ones: 200, and the others are listed with what is wrong with each."""
         caller, raw = await self._received(req, resp)
         if len(raw) > LARGE:
-            events, rejects = await self._door.in_thread(_read_batch, raw)
+            events, rejects = await asyncio.to_thread(_read_batch, raw)
         else:
             events, rejects = _read_batch(raw)
         await self._keep(caller, events)

@@ -56,7 +56,7 @@ class Ready:
 
 async def check(door: Door) -> tuple[bool, bool]:
     """Whether the queue and the memory answer."""
-    return await asyncio.gather(_answers(door.notes.missing(["ready"])), _answers(door.in_thread(door.view.ready)))
+    return await asyncio.gather(_answers(door.notes.missing(["ready"])), _answers(door.readers.glance(door.view.ready)))
 
 
 async def _answers(question: Awaitable[object]) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import checked_id, is_uuid, page_after, page_limit
 from api_shim.caller import Caller, utc_now
-from api_shim.door import Door, allow, checked_id, is_uuid, moment, page_after, page_limit
+from api_shim.door import Door, allow, moment
 from api_shim.problem import not_found
 from backroom.store.rows import InboxItem
 from jobs.inbox_read import ReadInboxItem

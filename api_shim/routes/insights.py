@@ -10,8 +10,9 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import page_limit
 from api_shim.caller import utc_now
-from api_shim.door import Door, allow, page_limit
+from api_shim.door import Door, allow
 from backroom.domain.dwell import dwell
 from backroom.domain.errors import Invalid
 from backroom.store.read import Reader

@@ -8,8 +8,9 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import fingerprint, is_uuid, page_after, page_limit
 from api_shim.caller import Caller, utc_now
-from api_shim.door import Door, allow, fingerprint, is_uuid, moment, new_id, page_after, page_limit
+from api_shim.door import GIVEN_UP, Door, allow, moment, new_id
 from api_shim.problem import Problem, not_found
 from backroom.domain.delivery import FINAL
 from backroom.domain.errors import Invalid
@@ -158,10 +159,11 @@ class OneNotification:
         return _shown(found, deliveries) if found else None
 
     async def _from_queue(self, caller: Caller, notification: str) -> dict[str, Any] | None:
-        waiting = await self._door.queued(notification, SendNotification)
-        if waiting is None or waiting.app != caller.app:
+        found = await self._door.queued(notification, SendNotification)
+        if found is None or found[1].app != caller.app:
             return None
-        return {
+        where, waiting = found
+        shown: dict[str, Any] = {
             "id": notification,
             "type": waiting.type,
             "state": "accepted",
@@ -169,6 +171,7 @@ class OneNotification:
             "accepted_at": moment(waiting.accepted_at),
             "deliveries": [],
         }
+        return shown | {"state": "failed", "reason": GIVEN_UP} if where == "dead" else shown
 
 
 def _shown(notification: Notification, deliveries: list[Delivery]) -> dict[str, Any]:

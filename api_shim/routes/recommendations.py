@@ -7,8 +7,9 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import checked_id, page_limit
 from api_shim.caller import Caller, utc_now
-from api_shim.door import Door, allow, checked_id, page_limit
+from api_shim.door import Door, allow
 from backroom.domain.recommendation import Recommendation, recommend
 from backroom.store.read import Reader
 from backroom.store.rows_insights import Described

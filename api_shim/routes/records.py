@@ -12,15 +12,18 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import checked_id, fingerprint, is_uuid, page_limit
 from api_shim.caller import Caller
 from api_shim.conditions import is_known, tag, write_condition
 from api_shim.document import checked, read_document
-from api_shim.door import Door, allow, checked_id, fingerprint, is_uuid, moment, new_id, page_limit
+from api_shim.door import GIVEN_UP, Door, allow, moment, new_id
 from api_shim.problem import not_found
-from backroom.domain.errors import Invalid
+from backroom.domain.errors import Invalid, StoreAway
+from backroom.domain.record import Kept
 from backroom.queue.wire import Once
+from backroom.store.read import Reader
 from backroom.store.rows_records import Record
-from jobs.record_write import WriteRecord
+from jobs.record_write import WriteRecord, told
 
 _COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -114,7 +117,16 @@ class OneRecord:
             condition=write_condition(req),
         )
         once = _once(req, message, window=self._door.once)
-        operation = await self._door.hand_on(req, resp, message, location=req.path, id=operation, once=once)
+
+        async def recall(first: str) -> dict[str, Any] | None:
+            try:
+                return await self._door.ask(caller, lambda read: _told(read, first, message))
+            except StoreAway:
+                return None
+
+        operation = await self._door.hand_on(
+            req, resp, message, location=req.path, id=operation, once=once, recall=recall
+        )
         if resp.status == falcon.HTTP_202:
             resp.set_header("Location", f"/v1/operations/{operation}")
 
@@ -131,17 +143,29 @@ class Operation:
         caller: Caller = req.context.caller
         if not is_uuid(operation):
             raise not_found()
-        # The queue is asked first: a write leaves it only after its outcome can be read.
-        waiting = await self._door.queued(operation, WriteRecord)
-        outcome = await self._door.ask(caller, lambda read: read.records.outcome(operation))
-        if outcome is not None:
-            shown = {"id": operation, "state": "done", "status": outcome.status, "version": outcome.version or None}
-        elif waiting is not None and waiting.app == caller.app and caller.user in {"", waiting.owner}:
-            shown = {"id": operation, "state": "accepted", "status": None, "version": None}
-        else:
+        shown = await self._from_memory(caller, operation) or await self._from_queue(caller, operation)
+        # Between the two questions it may have gone from the queue to the memory.
+        shown = shown or await self._from_memory(caller, operation)
+        if shown is None:
             raise not_found()
         resp.set_headers(_PRIVATE)
         resp.data = msgspec.json.encode(shown)
+
+    async def _from_memory(self, caller: Caller, operation: str) -> dict[str, Any] | None:
+        outcome = await self._door.ask(caller, lambda read: read.records.outcome(operation))
+        if outcome is None:
+            return None
+        return {"id": operation, "state": "done", "status": outcome.status, "version": outcome.version or None}
+
+    async def _from_queue(self, caller: Caller, operation: str) -> dict[str, Any] | None:
+        found = await self._door.queued(operation, WriteRecord)
+        if found is None:
+            return None
+        where, waiting = found
+        if waiting.app != caller.app or caller.user not in {"", waiting.owner}:
+            return None
+        shown = {"id": operation, "state": "accepted", "status": None, "version": None}
+        return shown | {"state": "failed", "reason": GIVEN_UP} if where == "dead" else shown
 
 
 def _once(req: falcon.asgi.Request, message: WriteRecord, *, window: timedelta) -> Once | None:
@@ -155,6 +179,14 @@ def _once(req: falcon.asgi.Request, message: WriteRecord, *, window: timedelta) 
     return Once(
         key=f"{caller.app}:record:{fingerprint([caller.user, key])}", window=window, fingerprint=fingerprint(said)
     )
+
+
+def _told(read: Reader, operation: str, message: WriteRecord) -> dict[str, Any] | None:
+    outcome = read.records.outcome(operation)
+    if outcome is None:
+        return None
+    there = read.records.one(message.collection, message.key, owner=message.owner)
+    return told(outcome, Kept(version=there.version, value=there.value) if there else None)
 
 
 def _owner(req: falcon.asgi.Request) -> str:

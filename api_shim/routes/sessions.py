@@ -14,10 +14,11 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from api_shim.asked import checked_id
 from api_shim.caller import Caller, utc_now
 from api_shim.conditions import is_known, tag, write_condition
 from api_shim.document import checked, read_document
-from api_shim.door import Door, allow, checked_id, moment
+from api_shim.door import Door, allow, moment
 from api_shim.hot_sessions import HotSessions
 from api_shim.problem import Problem, not_found
 from backroom.domain.errors import Invalid
@@ -85,9 +86,7 @@ class Sessions:
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Begin a session; its token is in the answer, and nowhere else ever after."""
         caller: Caller = req.context.caller
-        body = SessionBody()
-        if req.content_length != 0:
-            body = await read_document(req, SessionBody, limit=self._door.settings.body_limit)
+        body = await read_document(req, SessionBody, limit=self._door.settings.body_limit, optional=True)
         if body.user:
             checked_id(body.user, field="/user")
         idle, lifetime = _lasts(body)

@@ -12,8 +12,9 @@ import falcon.asgi
 import msgspec
 from email_validator import EmailNotValidError, validate_email
 
+from api_shim.asked import checked_id
 from api_shim.caller import LONGEST_TOKEN, Caller, utc_now
-from api_shim.door import Door, allow, checked_id, moment
+from api_shim.door import Door, allow, moment
 from api_shim.problem import not_found
 from backroom.domain.errors import Invalid
 from backroom.store.rows import User
@@ -99,7 +100,7 @@ class Tokens:
         """Mint a token for a user of this application, for its browser or its device."""
         caller: Caller = req.context.caller
         checked_id(user, field="/user")
-        body = await self._door.body(req, TokenBody) if req.content_length else TokenBody()
+        body = await self._door.body(req, TokenBody, optional=True)
         now, lasts = utc_now(), timedelta(seconds=body.expires_in)
         token = self._door.callers.mint(app=caller.app, user=user, lasts=lasts, now=now)
         resp.status = falcon.HTTP_201

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from backroom.domain.errors import Invalid, QueueAway
-from backroom.queue.open import BROKEN, Script, queue_away
+from backroom.queue.open import BROKEN, AsyncScript, Script, queue_away
 from backroom.queue.wire import decode, pack
 
 if TYPE_CHECKING:
     import redis
+    import redis.asyncio
 
 State = Literal["queued", "scheduled", "running", "dead", "done", "unknown"]
 
@@ -158,6 +159,19 @@ class Queues:
             except BROKEN:
                 # An idle connection may have been closed by the other side; every script may be repeated.
                 return script(*args)
+
+
+class AsyncQueues:
+    """The same for the front door, as far as it needs it."""
+
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str) -> None:
+        self._find = AsyncScript(client, "find", prefix=prefix)
+
+    async def find(self, id: str) -> tuple[State, bytes | None]:
+        """See `Queues.find`."""
+        with queue_away():
+            state, body = await self._find(id)
+        return cast("State", state.decode()), body or None
 
 
 def _dead(id: bytes, at: int, reason: bytes, body: bytes) -> Dead:

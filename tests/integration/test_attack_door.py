@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -240,6 +240,20 @@ def test_every_moment_that_the_door_takes_can_be_told(house, client, moment):
         return client.get("/v1/users/ada/inbox").json()["items"]
 
     assert len(until(items, what="the letter is in the inbox")) == 1
+
+
+def test_a_body_without_a_length_counts_and_no_body_is_the_defaults(client):
+    def chunks():
+        yield b'{"expires_in": '
+        yield b"60}"
+
+    short = client.post("/v1/users/ada/tokens", content=chunks())
+    usual = client.post("/v1/users/ada/tokens", content=iter(()))
+    session = client.post("/v1/sessions", content=iter(()))
+
+    lasts = datetime.fromisoformat(usual.json()["expires_at"]) - datetime.fromisoformat(short.json()["expires_at"])
+    assert timedelta(minutes=13) < lasts < timedelta(minutes=15)
+    assert session.status_code == 201, session.text
 
 
 def test_a_page_can_read_that_its_key_is_wrong(house):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import httpx
 import pytest
 
 from backroom.simulator.run import Simulator
+from jobs.notification_send import SendNotification
 from tests.house import TestHouse, until
+from tests.integration.test_records_once import post
 
 ORDER = {
     "type": "order_shipped",
@@ -133,6 +137,18 @@ def test_a_user_that_was_just_accepted_can_be_told_at_once(house):
     assert answer.status_code == 202, answer.text
     waiting = client.get(answer.headers["Location"])
     assert waiting.json()["state"] == "accepted"
+
+
+def test_a_notification_that_died_has_failed_and_says_nothing_of_the_inside(house, client):
+    queues = house.queues()
+    broken = SendNotification(app=house.app.id, type="no_such_type", to=["ada"], data={}, accepted_at=datetime.now(UTC))
+    (id,) = post(house, broken)
+    until(lambda: queues.find(id)[0] == "dead", what="it is among the dead letters")
+
+    told = client.get(f"/v1/notifications/{id}").json()
+
+    assert (told["state"], told["to"]) == ("failed", ["ada"])
+    assert "no_such_type" not in told["reason"]
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(house):

@@ -6,15 +6,21 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from backroom.domain.errors import StoreAway
 from backroom.embedded import Engines
 from backroom.shelf import TEMPLATES
 from backroom.store.admin import create_application
+from backroom.store.engine import open_engine
 from backroom.store.migrate import upgrade
+from backroom.store.view import View
 from tests.house import SECRET, TestHouse, settings_for, until
 
 EXAMPLE = json.loads((TEMPLATES / "order_shipped" / "example.json").read_text())
@@ -97,6 +103,64 @@ def test_without_postgresql_accepting_goes_on_and_everything_accepted_is_deliver
             within=60,
             what="what was accepted meanwhile is delivered",
         )
+
+
+def test_while_postgresql_hangs_accepting_goes_on_quickly_and_reads_say_503(mortal, client):
+    assert post(client).status_code == 202
+    hanging = postgres_processes(mortal)
+    try:
+        for process in hanging:
+            process.suspend()
+        # As many as there are readers, and more: their threads hang, and must not take the door with them.
+        with ThreadPoolExecutor(12) as threads:
+            reads = [threads.submit(client.get, "/v1/users/ada") for _ in range(12)]
+            accepted = [post(client) for _ in range(5)]
+            ready = client.get("/readyz").json()
+            answers = [read.result() for read in reads]
+    finally:
+        for process in hanging:
+            process.resume()
+
+    assert [answer.status_code for answer in accepted] == [202] * 5
+    assert (ready["queue"]["up"], ready["memory"]["up"]) == (True, False)
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "store-away")}
+    for answer in accepted:
+        until(lambda location=answer.headers["Location"]: settled(client, location), within=60, what="it is delivered")
+
+
+def test_a_server_that_says_nothing_is_given_up_by_the_client(mortal, monkeypatch):
+    monkeypatch.setattr("backroom.store.engine.PATIENCE", timedelta(milliseconds=300))
+    upgrade(mortal.postgres.url)
+    engine = open_engine(mortal.postgres.url, door="backroom_door", connect_timeout=timedelta(seconds=2), connections=1)
+    view = View(engine)
+    view.ready()
+    hanging = postgres_processes(mortal)
+    try:
+        for process in hanging:
+            process.suspend()
+        with pytest.raises(StoreAway):
+            view.ready()
+    finally:
+        for process in hanging:
+            process.resume()
+
+    until(lambda: answers(view), what="the next question has a connection of its own")
+    engine.dispose()
+
+
+def answers(view: View) -> bool:
+    try:
+        view.ready()
+    except StoreAway:
+        return False
+    return True
+
+
+def postgres_processes(engines: Engines) -> list[psutil.Process]:
+    """The server and one process for each connection."""
+    assert engines.postgres
+    server = psutil.Process(engines.postgres.pid)
+    return [server, *server.children(recursive=True)]
 
 
 def settled(client: httpx.Client, location: str) -> bool:

@@ -102,7 +102,7 @@ def test_one_write_that_cannot_be_kept_does_not_take_the_others_with_it(house: T
     poison = write(house, {"n": "\x00"}, key="two")
     before, after = write(house, {"n": 1}), write(house, {"n": 2})
 
-    post(house, before, poison, after)
+    _, refused, _ = post(house, before, poison, after)
     house.start_worker()
 
     until(lambda: client.get(f"/v1/operations/{after.op}").status_code == 200)
@@ -112,6 +112,9 @@ def test_one_write_that_cannot_be_kept_does_not_take_the_others_with_it(house: T
     assert [letter.job for letter in dead] == ["record.write"]
     assert "cannot be kept" in dead[0].reason
     assert client.get("/v1/records/notes/two").status_code == 404
+    told = client.get(f"/v1/operations/{refused}").json()
+    assert (told["state"], told["status"]) == ("failed", None)
+    assert "cannot be kept" not in told["reason"]
 
 
 def test_what_served_its_time_is_forgotten_and_records_are_not(house: TestHouse) -> None:

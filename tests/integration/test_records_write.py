@@ -8,7 +8,8 @@ import json
 import httpx
 import pytest
 
-from tests.house import TestHouse, until
+from backroom.queue.open import base, open_client
+from tests.house import TestHouse, free_port, until
 
 WAIT = {"Prefer": "wait=10"}
 
@@ -53,6 +54,34 @@ def test_who_does_not_wait_is_told_later_where_to_ask(house: TestHouse) -> None:
     assert location == f"/v1/operations/{accepted.json()['id']}"
     assert (before.status_code, before.json()["state"]) == (200, "accepted")
     assert (after.json()["status"], after.json()["version"]) == (201, 1)
+
+
+def test_an_outcome_that_is_kept_is_told_without_the_queue(house: TestHouse) -> None:
+    house.start_worker()
+    client = house.client()
+    location = client.put("/v1/records/notes/one", json={"n": 1}).headers["Location"]
+    until(lambda: client.get(location).json()["state"] == "done")
+
+    without = house.client(house.open_door(redis_url=f"redis://127.0.0.1:{free_port()}"))
+
+    assert without.get(location).json()["status"] == 201
+
+
+def test_a_repetition_has_the_first_ones_outcome_long_after_it_was_told(house: TestHouse) -> None:
+    house.start_worker()
+    client = house.client()
+    writes = ({"Idempotency-Key": "1", "If-None-Match": "*"}, {"Idempotency-Key": "2", "If-Match": '"7"'})
+    first = [client.put("/v1/records/notes/one", json={"n": 1}, headers={**write, **WAIT}) for write in writes]
+    valkey = open_client(house.settings.redis_url)
+    told = list(valkey.scan_iter(f"{base(house.settings.key_prefix)}answer:*"))
+    valkey.delete(*told)
+
+    again = [client.put("/v1/records/notes/one", json={"n": 1}, headers={**write, **WAIT}) for write in writes]
+
+    assert len(told) == 2
+    assert [answer.status_code for answer in again] == [answer.status_code for answer in first] == [201, 412]
+    assert [answer.json() for answer in again] == [answer.json() for answer in first]
+    assert all(answer.headers["Idempotent-Replayed"] == "true" for answer in again)
 
 
 def test_a_wait_that_ends_too_soon_answers_202_and_the_write_goes_on(house: TestHouse) -> None:
