@@ -16,7 +16,7 @@ import uuid_utils
 from api_shim.asked import wanted_wait
 from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, Callers, utc_now
-from api_shim.problem import Problem
+from api_shim.problem import Problem, key_reused
 from api_shim.readers import Readers
 from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 from backroom.domain.job import Message
@@ -202,7 +202,7 @@ class Door:
         wait = wanted_wait(req)
         (posted,) = await self.sender.send([self.post(message, id=id, once=once, answer=bool(wait))])
         if posted.conflict:
-            raise Problem(422, "idempotency-key-reused", "This idempotency key was used with another request")
+            raise key_reused(field="/Idempotency-Key")
         if not posted.fresh:
             resp.set_header("Idempotent-Replayed", "true")
         outcome = await recall(posted.id) if wait and recall and not posted.fresh else None

@@ -77,6 +77,16 @@ def invalid(*faults: Invalid) -> Problem:
     return Problem(422, "invalid", "Something in the request is wrong", detail=detail, errors=errors)
 
 
+def key_reused(*, field: str) -> Problem:
+    """An idempotency key that was used before, for something else."""
+    return Problem(
+        422,
+        "idempotency-key-reused",
+        "This idempotency key was used with another request",
+        errors=[{"field": field, "wrong": "was used with another request", "right": "a new key"}],
+    )
+
+
 def too_large(*, limit: int) -> Problem:
     """The body is larger than the door takes."""
     return Problem(

@@ -62,9 +62,18 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much to log.")
     log_format: Literal["json", "console"] = Field("console", description="One JSON object a line, or for people.")
 
-    body_limit: int = Field(1_048_576, ge=1_024, description="Largest request body in bytes; 413 above it.")
+    body_limit: int = Field(
+        1_048_576,
+        ge=1_024,
+        description="Largest request body in bytes; 413 above it. Records and sessions stop at 128 KiB, and events take"
+        " 4 MB, whatever it says.",
+    )
     queue_timeout_ms: int = Field(800, ge=50, description="How long the front door waits for Valkey before a 503.")
-    store_timeout_ms: int = Field(2_000, ge=50, description="How long a connection to PostgreSQL may take.")
+    store_timeout_ms: int = Field(
+        2_000,
+        ge=50,
+        description="How long a connection to PostgreSQL may take, and a look at it before something is accepted.",
+    )
     lease_ms: int = Field(15_000, ge=1_000, description="How long a silent worker keeps its messages.")
     once_hours: int = Field(24, ge=1, description="How long an idempotency key is remembered.")
     worker_threads: int = Field(8, ge=1, le=256, description="Threads of a worker process.")

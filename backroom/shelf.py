@@ -127,6 +127,16 @@ class Shelves:
                     yield importlib.import_module(f"{name}.{entry.name}")
 
 
+def real_carriers(shelves: Shelves, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The carriers on the shelf that need keys and find them in an environment, or in this process's if None."""
+    return tuple(
+        file.name
+        for file in shelves.channels.values()
+        if any(field.is_required() for field in file.conf.model_fields.values())
+        and conf(file.name, file.conf, environ) is not None
+    )
+
+
 def carriers(shelves: Shelves, *, simulator_url: str, simulator_smtp_port: int, order: str) -> dict[str, Channel]:
     """The carrier that serves each medium.
 

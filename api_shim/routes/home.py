@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from api_shim.door import Door, allow
 from api_shim.problem import not_found
 from api_shim.routes.health import check
+from backroom.shelf import real_carriers
 
 PAGES = Path(__file__).parent.parent / "pages"
 
@@ -41,6 +42,7 @@ class Home:
             nonce=nonce,
             door=self._door.settings.door_url,
             outbox=bool(self._door.settings.simulator_url),
+            real=real_carriers(self._door.shelves),
             engines=[
                 {"name": "Valkey", "up": queue, "meaning": "nothing is accepted until it is back"},
                 {"name": "PostgreSQL", "up": memory, "meaning": "accepting goes on, reading waits until it is back"},

@@ -11,7 +11,7 @@ import msgspec
 from api_shim.asked import fingerprint, is_uuid, page_after, page_limit
 from api_shim.caller import Caller, utc_now
 from api_shim.door import GIVEN_UP, Door, allow, moment, new_id
-from api_shim.problem import Problem, not_found
+from api_shim.problem import key_reused, not_found
 from backroom.domain.delivery import FINAL
 from backroom.domain.errors import Invalid
 from backroom.queue.wire import Once
@@ -80,12 +80,7 @@ class Notifications:
         once = Once(key=name, window=self._door.once, fingerprint=said) if key else None
         (posted,) = await self._door.sender.send([self._door.post(message, id=new_id(), once=once)])
         if posted.conflict:
-            raise Problem(
-                422,
-                "idempotency-key-reused",
-                "This idempotency key was used with another body",
-                errors=[{"field": "/idempotency_key", "wrong": "was used with another body", "right": "a new key"}],
-            )
+            raise key_reused(field="/idempotency_key")
         if not posted.fresh:
             resp.set_header("Idempotent-Replayed", "true")
         resp.status = falcon.HTTP_202

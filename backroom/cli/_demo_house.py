@@ -21,8 +21,8 @@ from backroom.cli._crew import HOME_VARIABLE, NAME_VARIABLE
 from backroom.domain.errors import CannotStart
 from backroom.embedded import open_home
 from backroom.embedded.tether import tethered
-from backroom.settings import Settings, conf, listed, local_url
-from backroom.shelf import Shelves
+from backroom.settings import Settings, listed, local_url
+from backroom.shelf import Shelves, real_carriers
 
 OPEN_WITHIN = timedelta(minutes=3)
 # A little more than `backroom up` gives its slowest program.
@@ -118,18 +118,8 @@ def _house(home: Path, door: str, worker: psutil.Process, *, ours: int) -> House
         door=door,
         key=file.read_text(encoding="ascii").strip(),
         outbox=f"{simulator}/outbox" if simulator else "",
-        real=real_carriers({**_dotenv(worker), **environ}),
+        real=real_carriers(Shelves(listed(environ.get("BACKROOM_SHELVES", ""))), {**_dotenv(worker), **environ}),
         ours=ours,
-    )
-
-
-def real_carriers(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The carriers on the shelf that need keys and find them in an environment."""
-    return tuple(
-        file.name
-        for file in Shelves(listed(environ.get("BACKROOM_SHELVES", ""))).channels.values()
-        if any(field.is_required() for field in file.conf.model_fields.values())
-        and conf(file.name, file.conf, environ) is not None
     )
 
 

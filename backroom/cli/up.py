@@ -17,7 +17,8 @@ def up(
     *,
     procfile: Annotated[Path, typer.Option(help="Which processes to run.")] = Path("Procfile"),
     simulator: Annotated[
-        bool, typer.Option(help="Stand in for the carriers, so that no letter leaves this machine.")
+        bool,
+        typer.Option(help="Stand in for carriers without keys; those that have some write to real people."),
     ] = True,
 ) -> None:
     """Start everything from nothing: engines, tables, a first key and the Procfile's processes.

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from backroom.cli._demo_door import Answer, Door, TurnedAway
-from backroom.cli._demo_house import real_carriers
 from backroom.cli._demo_settling import Settling
 from backroom.cli._demo_show import Outcome
 from backroom.cli._demo_tally import Tally, percentile
+from backroom.shelf import Shelves, real_carriers
 
 IDS = [f"01a20ad0-0000-7000-8000-{number:012d}" for number in range(1, 351)]
 
@@ -162,5 +162,5 @@ def test_stragglers_are_told_with_what_they_wait_for_and_the_lost_as_lost() -> N
 def test_a_carrier_with_keys_is_real_and_one_without_is_not() -> None:
     keys = {"SMS_TWILIO_ACCOUNT_SID": f"AC{1:032x}", "SMS_TWILIO_AUTH_TOKEN": "t", "SMS_TWILIO_SENDER": "+15005550006"}
 
-    assert real_carriers({}) == ()
-    assert real_carriers(keys) == ("sms_twilio",)
+    assert real_carriers(Shelves(), {}) == ()
+    assert real_carriers(Shelves(), keys) == ("sms_twilio",)
