@@ -157,7 +157,12 @@ class Reader:
             self._up = subprocess.Popen(
                 command, cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
-        until(lambda: OPEN in log.read_text("utf-8") or self._up.poll() is not None, within=90, every=0.1, what="the house opens")
+        until(
+            lambda: OPEN in log.read_text("utf-8") or self._up.poll() is not None,
+            within=90,
+            every=0.1,
+            what="the house opens",
+        )
         assert self._up.poll() is None, log.read_text("utf-8")
         return log.read_text("utf-8")
 
