@@ -247,8 +247,9 @@ def _silence(error: Exception) -> Unreachable | Misconfigured:
     from requests.exceptions import ConnectTimeout, ProxyError, SSLError  # noqa: PLC0415 - the SDK loads where it is used
     from urllib3.exceptions import NewConnectionError  # noqa: PLC0415
 
-    if isinstance(error, SSLError):
-        return Misconfigured("the connection to Twilio is not safe")
+    # Any other trouble with TLS may be a line that broke, before or after the SMS went over it.
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Misconfigured("Twilio's certificate cannot be trusted")
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     if isinstance(error, ConnectTimeout | ProxyError) or isinstance(reason, NewConnectionError):
         return Unreachable("no connection to Twilio")

@@ -8,7 +8,16 @@ import structlog
 
 from backroom.domain.alerting import ReportFinding
 from backroom.domain.delivery import FINAL, Verdict, judge, may_repeat
-from backroom.domain.errors import Cancel, Misconfigured, Permanent, Rejected, Snooze, TemplateFailed, Unreachable
+from backroom.domain.errors import (
+    Cancel,
+    Invalid,
+    Misconfigured,
+    Permanent,
+    Rejected,
+    Snooze,
+    TemplateFailed,
+    Unreachable,
+)
 from backroom.domain.job import AppMessage, job
 from backroom.domain.letter import Channel, Letter
 from backroom.domain.notification import NotificationType
@@ -73,7 +82,8 @@ def _write(errand: Errand, reader: User, to: str, tools: Tools) -> Letter:
             user={"id": reader.id, "name": reader.name, "locale": reader.locale},
             app={"name": errand.app_name},
         )
-    except TemplateFailed as failure:
+    # The type may have lost this medium since it was accepted, or never had what the template asks for.
+    except (Invalid, TemplateFailed) as failure:
         _settle(delivery, Verdict(state="failed", reason=str(failure)), tools)
         raise
     return Letter(
@@ -100,6 +110,7 @@ def _send(delivery: Delivery, letter: Letter, kind: NotificationType, channel: C
         verdict = judge(
             error,
             attempt=claimed.attempts,
+            age=tools.now() - claimed.created_at,
             after_crash=kind.after_crash,
             repeatable=channel.repeatable,
             chance=tools.chance(),

@@ -13,7 +13,8 @@ from jobs.delivery_attempt import AttemptDelivery
 log = structlog.get_logger()
 
 # Longer than a delivery's own time limit and the queue's memory of finished messages: whoever is older than this
-# and has not moved has no message any more (the queue was lost, or a worker died between commit and hand-on).
+# and has not moved has probably no message any more (the queue was lost, or a worker died between commit and hand-on).
+# Where there still is one, waiting in a long queue or among the dead, the same id again does nothing.
 FORGOTTEN_AFTER = timedelta(minutes=15)
 
 

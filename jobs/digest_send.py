@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
 import structlog
 
+from backroom.domain.ids import dated_id
 from backroom.domain.job import Message, job
 from backroom.domain.recommendation import Recommendation, recommend
 from backroom.store.rows_insights import Described
@@ -23,7 +23,6 @@ LATELY = timedelta(days=7)
 NOT_AGAIN = timedelta(days=14)
 FEWEST, MOST = 3, 6
 LONGEST_NAME = 120
-_DIGESTS = uuid.UUID("0d7f0a52-8f0a-4a35-9a57-0c8d7b1f3f5e")
 
 
 class SendDigests(Message, frozen=True, kw_only=True):
@@ -101,4 +100,5 @@ def _item(chosen: Recommendation, known: dict[str, Described]) -> dict[str, Any]
 
 
 def _id(app: str, day: date, what: str) -> str:
-    return str(uuid.uuid5(_DIGESTS, f"{app}:{day.isoformat()}:{what}"))
+    # A notification's id is its place in the list of notifications.
+    return dated_id(day, f"digest:{app}:{what}")

@@ -24,15 +24,18 @@ class RollUpEvents(Message, frozen=True, kw_only=True):
     days: int = 60
 
 
-@job("events.rollup", queue="quiet", every="* * * * *", time_limit=timedelta(minutes=10))
+# Few attempts: the clock asks again within a minute, and a day that cannot be counted must not fill the dead letters.
+@job("events.rollup", queue="quiet", every="* * * * *", attempts=2, time_limit=timedelta(minutes=10))
 def roll_up_events(message: RollUpEvents, tools: Tools) -> None:
     """Count searches, pages, views and purchases of the days that changed."""
     if message.app:
         days = _count(message, tools)
         tools.answer(tools.message_id, {"status": 200, "body": {"days": days}})
         return
+    # A message for each, so that one application's bad day does not keep the others from being counted.
     for mine in tools.each_app():
-        _count(message, mine)
+        if mine.read.insights.stale_days(limit=1):
+            mine.later(RollUpEvents(app=mine.app, days=message.days))
 
 
 def _count(message: RollUpEvents, tools: Tools) -> int:

@@ -17,6 +17,9 @@ FINAL: frozenset[State] = frozenset({"sent", "delivered", "refused", "failed", "
 # Eight tries over about half an hour: longer than a carrier's usual hiccup, shorter than a reader's patience.
 ATTEMPTS = 8
 BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=15))
+# A carrier that refuses us has to be mended by a person, and what was accepted meanwhile should still go out then.
+MENDED_WITHIN = timedelta(days=1)
+UNTIL_MENDED = Backoff(first=timedelta(minutes=1), longest=timedelta(hours=1))
 # A carrier that asks us to come back next week gets a row that says so, not a job that sleeps.
 LONGEST_WAIT = timedelta(hours=6)
 
@@ -46,6 +49,7 @@ def judge(
     error: Rejected | Unreachable | Misconfigured,
     *,
     attempt: int,
+    age: timedelta,
     after_crash: AfterCrash,
     repeatable: bool,
     chance: float,
@@ -55,6 +59,7 @@ def judge(
     Args:
         error: What the channel raised.
         attempt: Which try it was; 1 is the first.
+        age: How long the delivery has been waiting to go out.
         after_crash: What the notification's type wants done with a letter that may have gone out.
         repeatable: Whether the reader sees the letter once however often it is handed over.
         chance: A random number in [0, 1), for the jitter.
@@ -62,7 +67,10 @@ def judge(
     if isinstance(error, Rejected):
         return Verdict(state="refused", reason=error.reason, code=error.code, suppress=error.suppress)
     if isinstance(error, Misconfigured):
-        return Verdict(state="failed", reason=error.reason, code=error.code, alarm=True)
+        if age >= MENDED_WITHIN:
+            return Verdict(state="failed", reason=error.reason, code=error.code, alarm=True)
+        wait = UNTIL_MENDED.wait(attempt, chance=chance)
+        return Verdict(state="retrying", reason=error.reason, code=error.code, after=wait, alarm=True)
     if error.maybe_sent and not may_repeat(after_crash=after_crash, repeatable=repeatable):
         return Verdict(state="unknown", reason=error.reason, code=error.code)
     if attempt >= ATTEMPTS:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg.abc import RV, PQGen
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -23,8 +23,13 @@ _AWAY = ("08", "57P", "53", "25006")
 # A value missing, of an application that is not there, or outside of what a table takes.
 _NEVER = ("23502", "23503", "23514")
 STATEMENT_TIMEOUT = timedelta(seconds=30)
+# What goes over all that ever happened says so first.
+LONGER = text("SET LOCAL statement_timeout = '4min'")
 # The server ends what takes too long, if it can still do anything; this is for one that cannot.
-PATIENCE = STATEMENT_TIMEOUT + timedelta(seconds=5)
+PATIENCE: dict[Door, timedelta] = {
+    "backroom_door": STATEMENT_TIMEOUT + timedelta(seconds=5),
+    "backroom_worker": timedelta(minutes=4, seconds=5),
+}
 # A network that has gone silent is noticed within 25 seconds, whether we wait for an answer or still send.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
@@ -59,7 +64,13 @@ def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, co
             **_KEEPALIVE,
         },
     )
-    event.listen(engine, "do_connect", lambda _dialect, _record, _args, wanted: _Connection.connect(**wanted))
+
+    def connect(_dialect: object, _record: object, _args: object, wanted: dict[str, Any]) -> _Connection:
+        connection = _Connection.connect(**wanted)
+        connection.patience = PATIENCE[door].total_seconds()
+        return connection
+
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "handle_error", _say_away)
     return engine
 
@@ -126,9 +137,11 @@ def refuse(error: BaseException) -> None:
 class _Connection(psycopg.Connection[Any]):
     """Waits for the server, but not for ever: one that hangs keeps its connections open and says nothing."""
 
+    patience: float | None = None
+
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         try:
-            return super().wait(gen, interval, timeout or PATIENCE.total_seconds())
+            return super().wait(gen, interval, timeout or self.patience)
         except psycopg.OperationalError as error:
             if not error.sqlstate:
                 # No answer in time, or no connection any more: in the middle of a question it is of no use to the next.

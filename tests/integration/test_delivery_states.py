@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +13,9 @@ import pytest
 import uuid_utils
 
 from backroom import connect
-from backroom.domain.errors import Cancel, Misconfigured, Rejected, Snooze, TemplateFailed, Unreachable
+from backroom.domain.alerting import ReportFinding
+from backroom.domain.delivery import MENDED_WITHIN, UNTIL_MENDED
+from backroom.domain.errors import Cancel, Invalid, Misconfigured, Rejected, Snooze, TemplateFailed, Unreachable
 from backroom.domain.letter import Letter, Receipt
 from backroom.shelf import Shelves
 from backroom.store.unit import Store
@@ -230,13 +234,55 @@ def test_a_time_out_after_the_letter_was_handed_over_is_unknown(make_world):
     assert len(world.carrier.letters) == 1
 
 
-def test_a_misconfigured_carrier_fails_the_letter(make_world):
-    world = make_world(Misconfigured("the key was refused", code="401"))
+def test_a_letter_waits_until_a_carrier_that_refuses_us_is_mended(make_world):
+    world = make_world(Misconfigured("the key was refused", code="401"), TAKEN)
     delivery = world.send()
 
+    with pytest.raises(Snooze) as again:
+        world.attempt(delivery)
+
+    assert (world.row(delivery).state, world.row(delivery).code) == ("retrying", "401")
+    assert again.value.after == UNTIL_MENDED.first
+    (alarm,) = [one.message for one in world.handed_on if isinstance(one.message, ReportFinding)]
+    assert (alarm.rule, alarm.about) == ("carrier.misconfigured", "scripted")
+
+    world.time += again.value.after
     world.attempt(delivery)
+    assert world.row(delivery).state == "sent"
+
+
+def test_a_carrier_that_nobody_mends_fails_the_letter_after_a_day(make_world):
+    world = make_world(*[Misconfigured("the key was refused", code="401")] * 99)
+    delivery = world.send()
+
+    while world.row(delivery).state in {"waiting", "retrying"}:
+        with contextlib.suppress(Snooze):
+            world.attempt(delivery)
+        world.time = max(world.time, world.row(delivery).due_at or world.time)
 
     assert (world.row(delivery).state, world.row(delivery).code) == ("failed", "401")
+    # Not a letter less than a day, and not so often that the carrier would mind.
+    assert world.time - world.row(delivery).created_at >= MENDED_WITHIN
+    assert len(world.carrier.letters) < 40
+
+
+def test_a_delivery_whose_type_lost_its_medium_says_so(make_world, tmp_path: Path):
+    world = make_world(TAKEN)
+    delivery = world.send()
+    folder = tmp_path / "order_shipped"
+    shutil.copytree(Shelves().templates[0] / "order_shipped", folder)
+    for file in folder.glob("email*"):
+        file.unlink()
+    kind = folder / "type.toml"
+    kind.write_text(kind.read_text("utf-8").replace('"email", ', ""), "utf-8")
+    world.house = replace(world.house, words=Words([tmp_path]))
+
+    with pytest.raises(Invalid):
+        world.attempt(delivery)
+
+    assert world.row(delivery).state == "failed"
+    assert "no such channel of this notification type (there is inbox, sms)" in world.row(delivery).reason
+    assert not world.carrier.letters
 
 
 def test_a_template_that_fails_says_which_line_and_variable(make_world, tmp_path: Path):

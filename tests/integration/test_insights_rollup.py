@@ -20,10 +20,11 @@ DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - tim
 SPAN = {"from": DAY.date().isoformat(), "to": DAY.date().isoformat()}
 
 
-def tick(house: TestHouse) -> None:
-    """What the clock does every minute, and wait until it is done."""
+def tick(house: TestHouse, *, app: str | None = None) -> None:
+    """What the clock has done for an application every minute, and wait until it is done."""
     job = Shelves().job_for(RollUpEvents)
-    post = Post(job=job.name, queue=job.queue, message=RollUpEvents(), id=f"tick-{random.random()}")
+    message = RollUpEvents(app=house.app.id if app is None else app)
+    post = Post(job=job.name, queue=job.queue, message=message, id=f"tick-{random.random()}")
     Sender(open_client(house.settings.redis_url), prefix=house.settings.key_prefix).send([post])
     queues = house.queues()
     until(lambda: queues.find(post.id)[0] == "done", what="it is counted")
@@ -202,6 +203,20 @@ def test_before_there_is_anything_an_answer_says_what_to_do(house: TestHouse):
     waiting = client.get("/v1/insights/pages").json()
     assert waiting["days_waiting_to_be_counted"] >= 1
     assert "within a minute" in waiting["says"]
+
+
+def test_the_clock_has_every_application_counted_on_its_own(house: TestHouse):
+    other = house.another_app()
+    url = house.open_door()
+    house.start_worker()
+    clients = [house.client(url), house.client(url, key=other.secret_key.text)]
+    for n, client in enumerate(clients):
+        send(house, client, [event(n, DAY, kind="page", properties={"path": "/"})])
+
+    tick(house, app="")
+
+    for client in clients:
+        until(lambda: client.get("/v1/insights/pages", params=SPAN).json()["rows"], what="it is counted")  # noqa: B023
 
 
 def test_insights_are_the_applications_own(house: TestHouse):

@@ -13,12 +13,13 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from sqlalchemy import text
 
 from backroom.domain.errors import StoreAway
 from backroom.embedded import Engines
 from backroom.shelf import TEMPLATES
 from backroom.store.admin import create_application
-from backroom.store.engine import open_engine
+from backroom.store.engine import LONGER, PATIENCE, open_engine
 from backroom.store.migrate import upgrade
 from backroom.store.view import View
 from tests.house import SECRET, TestHouse, settings_for, until
@@ -128,8 +129,18 @@ def test_while_postgresql_hangs_accepting_goes_on_quickly_and_reads_say_503(mort
         until(lambda location=answer.headers["Location"]: settled(client, location), within=60, what="it is delivered")
 
 
+def test_a_worker_waits_for_what_may_take_longer(database_url):
+    engine = open_engine(database_url, door="backroom_worker", connect_timeout=timedelta(seconds=2), connections=1)
+    with engine.begin() as connection:
+        connection.execute(LONGER)
+        (allowed,) = connection.execute(text("SELECT current_setting('statement_timeout')::interval")).one()
+    engine.dispose()
+
+    assert PATIENCE["backroom_worker"] > allowed > timedelta(minutes=1)
+
+
 def test_a_server_that_says_nothing_is_given_up_by_the_client(mortal, monkeypatch):
-    monkeypatch.setattr("backroom.store.engine.PATIENCE", timedelta(milliseconds=300))
+    monkeypatch.setitem(PATIENCE, "backroom_door", timedelta(milliseconds=300))
     upgrade(mortal.postgres.url)
     engine = open_engine(mortal.postgres.url, door="backroom_door", connect_timeout=timedelta(seconds=2), connections=1)
     view = View(engine)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, delete, func, select, text
 
 from backroom.domain.dwell import LONGEST_GAP
+from backroom.store.engine import LONGER
 from backroom.store.rows_insights import StaleDay
 from backroom.store.tables import daily_counts, stale_days
 
@@ -98,6 +99,7 @@ class InsightChanges:
 
     def count_day(self, stale: StaleDay) -> None:
         """Count a day whole, and take its mark away unless it was marked again meanwhile."""
+        self._connection.execute(LONGER)
         # One at a time: two that count the same day would both write its rows.
         key = func.hashtextextended(f"count_day:{self._app}:{stale.day}", 0)
         self._connection.execute(select(func.pg_advisory_xact_lock(key)))

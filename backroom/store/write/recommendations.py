@@ -8,6 +8,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from backroom.store.engine import LONGER
 from backroom.store.tables import shown_items
 
 # Somebody who has looked at everything says nothing about what goes together, and costs the square of it.
@@ -15,7 +16,6 @@ MOST_OF_A_PERSON = 100
 FEWEST_PEOPLE = 2
 MOST_OF_AN_ITEM = 50
 
-_LONGER = text("SET LOCAL statement_timeout = '4min'")
 _FORGET = text("DELETE FROM item_pairs WHERE app_id = :app AND kind = :kind")
 # Everybody's basket, small and with an index: what follows looks into it millions of times.
 _BASKET = text("""
@@ -87,7 +87,7 @@ class RecommendationChanges:
         Returns:
             How many pairs there are now.
         """
-        self._connection.execute(_LONGER)
+        self._connection.execute(LONGER)
         # One at a time: two would both write all pairs.
         self._connection.execute(
             select(func.pg_advisory_xact_lock(func.hashtextextended(f"pair:{self._app}:{kind}", 0)))
@@ -104,7 +104,7 @@ class RecommendationChanges:
 
     def count_people(self, *, since: datetime) -> None:
         """Count for every item how many people had to do with it."""
-        self._connection.execute(_LONGER)
+        self._connection.execute(LONGER)
         self._connection.execute(_COUNT_PEOPLE, {"app": self._app, "since": since})
 
     def show(self, user: str, items: Collection[str], *, on: date) -> None:
