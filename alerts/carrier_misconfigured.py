@@ -17,6 +17,6 @@ def carrier_misconfigured(sight: Sight) -> Iterator[Finding | Clear]:
     """A carrier refuses us rather than a letter: a wrong key, a suspended account, a sender that is not registered."""
     # Deliveries find it out and report it themselves. What is left is to see when it is over.
     quiet = timedelta(seconds=sight.setting("quiet_seconds", QUIET))
-    for carrier, seen_at in sight.firing().items():
+    for carrier, seen_at in sight.open().items():
         if sight.now() - seen_at >= quiet and sight.carried(carrier, since=seen_at):
             yield Clear(about=carrier, says=f"{carrier} takes our letters again")

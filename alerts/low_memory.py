@@ -11,6 +11,9 @@ from backroom.domain.rule import Clear, Finding, Host, Sight, rule
 # Two levels, so that an alert does not come and go while memory hovers around one.
 FIRES_BELOW = 0.10
 CLEARS_ABOVE = 0.15
+# A container that ran out of memory comes back under another name, and nobody looks at the old one any more. Of several
+# machines each is looked at now and then only, so this is long.
+GONE_AFTER = timedelta(hours=1)
 
 
 @rule(
@@ -25,13 +28,17 @@ def low_memory(sight: Sight) -> Iterator[Finding | Clear]:
     """Little memory is available on a machine, within the limit that applies to it."""
     fires_below = sight.setting("fires_below", FIRES_BELOW)
     clears_above = sight.setting("clears_above", CLEARS_ABOVE)
-    for host in sight.hosts():
+    hosts = sight.hosts()
+    for host in hosts:
         share = host.memory_available / host.memory_limit if host.memory_limit else 1.0
         says = f"{share:.1%} of memory is available on {host.name} ({_left(host)})".replace("%", " %", 1)
         if share < fires_below:
             yield Finding(about=host.name, says=says, evidence=_evidence(host, fires_below))
         elif share > clears_above:
             yield Clear(about=host.name, says=says)
+    for name, seen_at in sight.open().items():
+        if sight.now() - seen_at >= GONE_AFTER and name not in {host.name for host in hosts}:
+            yield Clear(about=name, says=f"{name} has not been seen short of memory for an hour")
 
 
 def _left(host: Host) -> str:

@@ -58,7 +58,7 @@ def suspicious_login(sight: Sight) -> Iterator[Finding | Clear]:
     for suspect in suspects:
         if suspect.finding is not None:
             yield suspect.finding
-    for about in sight.firing():
+    for about in sight.open():
         if about not in hot:
             yield Clear(about=about, says=f"Nothing more from {about} for {_minutes(limits.cool_down)}")
 

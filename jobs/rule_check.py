@@ -47,7 +47,7 @@ def check_rule(message: CheckRule, tools: Tools) -> None:
 
 def _check(rule: Rule, tools: Tools) -> None:
     sight = tools.sight(rule)
-    said = crowd(rule.check(sight), known=sight.firing())
+    said = crowd(rule.check(sight), known=sight.open())
     hold = timedelta(seconds=sight.setting(HOLD, rule.hold.total_seconds()))
     watched = settle(rule.name, said, severity=rule.severity, hold=hold, tools=tools)
     if watched:

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from dramatiq.middleware import CurrentMessage
 
-from backroom.domain.errors import EngineAway, Invalid, Outcome, Permanent
+from backroom.domain.errors import BackroomError, EngineAway, Invalid, Outcome, Permanent
 from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.shelf import Shelves
@@ -68,6 +68,9 @@ def _batch(job: Job, house: House) -> Callable[..., None]:
         except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
             if len(envelopes) == 1:
                 failed[envelopes[0].message_id] = error
+                if not isinstance(error, BackroomError):
+                    # Nobody else will: the batch fails with all of its failures, and those have no trace.
+                    log.error("batch.broken", job=job.name, message=envelopes[0].message_id, exc_info=error)
                 return
             log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
             middle = len(envelopes) // 2

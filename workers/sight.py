@@ -46,7 +46,7 @@ class Sighting:
             log.warning("rule.sees_newest_only", rule=self._rule.name, limit=MOST_LOGINS)
         return found
 
-    def firing(self) -> Mapping[str, datetime]:
+    def open(self) -> Mapping[str, datetime]:
         """What this rule's open alerts are about, and when each was last seen."""
         return self._open
 

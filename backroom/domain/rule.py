@@ -88,7 +88,7 @@ class Sight(Protocol):
         """Tries to sign in to this application, oldest first."""
         ...
 
-    def firing(self) -> Mapping[str, datetime]:
+    def open(self) -> Mapping[str, datetime]:
         """What this rule's open alerts are about, and when each was last seen."""
         ...
 

@@ -21,14 +21,14 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 class Sight:
     def __init__(self, tries, *open):
-        self.tries, self.open = tries, open
+        self.tries, self.known = tries, open
 
     def logins(self, *, within):
         assert within == timedelta(hours=1)
         return self.tries
 
-    def firing(self):
-        return dict.fromkeys(self.open, NOW)
+    def open(self):
+        return dict.fromkeys(self.known, NOW)
 
     def setting(self, _name, default):
         return default

@@ -13,6 +13,7 @@ from workers.memory import this_host
 
 MIB = 2**20
 GIB = 2**30
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 @dataclass
@@ -21,9 +22,13 @@ class Sight:
 
     machines: list[Host] = field(default_factory=list)
     settings: dict[str, float] = field(default_factory=dict)
+    known: dict[str, datetime] = field(default_factory=dict)
 
     def now(self):
-        return datetime(2026, 11, 23, tzinfo=UTC)
+        return NOW
+
+    def open(self):
+        return self.known
 
     def hosts(self):
         return self.machines
@@ -50,6 +55,13 @@ def test_it_says_how_much_is_left_of_what_and_who_limits_it():
         "limit": "9.6 GiB (the control group)",
         "fires_below": "10 %",
     }
+
+
+def test_a_machine_that_is_gone_is_cleared_after_an_hour_and_no_other():
+    ages = {"web-1": 90, "gone": 60, "elsewhere": 59}
+    sight = Sight([host(12)], known={name: NOW - timedelta(minutes=age) for name, age in ages.items()})
+
+    assert list(low_memory(sight)) == [Clear(about="gone", says="gone has not been seen short of memory for an hour")]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class Sight:
     """A sight of these tries to sign in."""
 
     tries: list[Login]
-    open: dict[str, datetime] = field(default_factory=dict)
+    known: dict[str, datetime] = field(default_factory=dict)
     settings: dict[str, float] = field(default_factory=dict)
     at: datetime = NOW
 
@@ -31,8 +31,8 @@ class Sight:
             (login for login in self.tries if self.at - within < login.at <= self.at), key=lambda login: login.at
         )
 
-    def firing(self):
-        return self.open
+    def open(self):
+        return self.known
 
     def setting(self, name, default):
         return self.settings.get(name, default)

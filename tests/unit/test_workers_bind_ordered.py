@@ -8,6 +8,7 @@ from typing import Any
 
 import dramatiq
 import pytest
+import structlog
 
 from backroom.domain.errors import Invalid, StoreAway
 from backroom.domain.job import DECLARATION, AppMessage, Job, job
@@ -82,3 +83,19 @@ def test_where_order_was_not_promised_the_others_go_on() -> None:
 
     assert taken == ["a", "c", "d"]
     assert set(told.value.failures) == {"b"}
+
+
+def test_what_broke_a_batch_is_logged_with_its_trace_and_what_was_foreseen_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+    try:
+        with pytest.raises(BatchFailed):
+            bound({"b": KeyError("x"), "c": Invalid("/text", "is never right")}, [], ordered=False)(
+                envelopes("a", "b", "c")
+            )
+    finally:
+        structlog.reset_defaults()
+
+    (broken,) = [record for record in caplog.records if "batch.broken" in record.getMessage()]
+    assert "raise trouble[message.text]" in broken.getMessage()
