@@ -65,7 +65,7 @@ def _batch(job: Job, house: House) -> Callable[..., None]:
             _work(job, house, work, envelopes, app)
         except (EngineAway, Outcome) as error:
             failed.update(dict.fromkeys((envelope.message_id for envelope in envelopes), error))
-        except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
+        except Exception as error:
             if len(envelopes) == 1:
                 failed[envelopes[0].message_id] = error
                 if not isinstance(error, BackroomError):
