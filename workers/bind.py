@@ -65,12 +65,10 @@ def _batch(job: Job, house: House) -> Callable[..., None]:
             _work(job, house, work, envelopes, app)
         except (EngineAway, Outcome) as error:
             failed.update(dict.fromkeys((envelope.message_id for envelope in envelopes), error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
             if len(envelopes) == 1:
                 failed[envelopes[0].message_id] = error
-                if not isinstance(error, BackroomError):
-                    # Nobody else will: the batch fails with all of its failures, and those have no trace.
-                    log.error("batch.broken", job=job.name, message=envelopes[0].message_id, exc_info=error)
+                _trace(job, envelopes[0], error)
                 return
             log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
             middle = len(envelopes) // 2
@@ -81,6 +79,12 @@ def _batch(job: Job, house: House) -> Callable[..., None]:
             _try(envelopes[middle:], app, failed)
 
     return run
+
+
+def _trace(job: Job, envelope: dramatiq.Message[Any], error: Exception) -> None:
+    # Nobody else will: the batch fails with all of its failures, and those have no trace.
+    if not isinstance(error, BackroomError):
+        log.error("batch.broken", job=job.name, message=envelope.message_id, exc_info=error)
 
 
 def _comes_again(error: BaseException | None) -> bool:
