@@ -128,9 +128,11 @@ def cloned_database(server_url: str, template: str) -> Iterator[str]:
 
 
 def settings_for(*, redis_url: str, database_url: str, home: Path, **more: Any) -> Settings:
-    """Settings that read nothing from the environment."""
+    """Settings that read nothing from the environment, with patience: the machine may be busy with other tests."""
     return Settings(
         _env_file=None,
+        queue_timeout_ms=more.pop("queue_timeout_ms", 5_000),
+        store_timeout_ms=more.pop("store_timeout_ms", 5_000),
         redis_url=redis_url,
         database_url=database_url,
         backroom_home=home,

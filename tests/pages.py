@@ -163,8 +163,10 @@ class Reader:
             every=0.1,
             what="the house opens",
         )
-        assert self._up.poll() is None, log.read_text("utf-8")
-        return log.read_text("utf-8")
+        printed = log.read_text("utf-8")
+        assert self._up.poll() is None, printed
+        # What the processes log from then on belongs to no page.
+        return printed[: printed.index(OPEN)] + printed[printed.index(OPEN) :].partition("\n")[0] + "\n"
 
     def _difference(self, shown: Block, printed: str) -> str:
         want, got = masked(self._here(shown.text)), masked(printed)
