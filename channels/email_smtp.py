@@ -14,11 +14,13 @@ from email.utils import format_datetime, parseaddr
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from backroom.domain.errors import Misconfigured, Rejected, Unreachable
 from backroom.domain.letter import Letter, Receipt
 from backroom.domain.sender import check_sender
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Conf(BaseModel):
@@ -39,6 +41,14 @@ class Conf(BaseModel):
     password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
     reply_to: str = Field(default="", description="Where answers go, if not to the sender.")
     timeout_seconds: float = Field(default=15, gt=0, le=120, description="How long each answer of the server may take.")
+
+    @model_validator(mode="after")
+    def _keep_the_password_here(self) -> Self:
+        if self.security == "none" and self.username and self.host not in LOOPBACK:
+            raise ValueError(
+                "security none would send the password in clear: starttls or tls, or a server on 127.0.0.1"
+            )
+        return self
 
     @classmethod
     def simulated(cls, *, url: str, smtp_port: int) -> Self:

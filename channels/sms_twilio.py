@@ -37,7 +37,8 @@ class Conf(BaseModel):
     public_url: str = Field(
         default="",
         pattern="^(https?://.+)?$",
-        description="Where Twilio reaches our front door to report. Empty: no reports.",
+        description="Where Twilio is to report to, at /v1/reports/twilio below it. Our front door takes no reports "
+        "yet: leave it empty, or name a server of yours.",
     )
     most_parts: int = Field(default=6, ge=1, le=10, description="How many parts an SMS may have; each is paid for.")
     timeout_seconds: float = Field(default=15, gt=0, le=120, description="How long Twilio may take to answer.")

@@ -154,6 +154,7 @@ def _settle(delivery: Delivery, verdict: Verdict, tools: Tools, *, address: str 
             state=verdict.state,
             reason=verdict.reason,
             code=verdict.code,
+            attempts=delivery.attempts if verdict.counts else delivery.attempts - 1,
             due_at=tools.now() + verdict.after if verdict.state == "retrying" else None,
         )
         if verdict.suppress and address:

@@ -16,10 +16,12 @@ FINAL: frozenset[State] = frozenset({"sent", "delivered", "refused", "failed", "
 
 # Eight tries over about half an hour: longer than a carrier's usual hiccup, shorter than a reader's patience.
 ATTEMPTS = 8
-BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=15))
+JITTER = 0.2
+BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=15), jitter=JITTER)
 # A carrier that refuses us has to be mended by a person, and what was accepted meanwhile should still go out then.
+# The longer it lasts, the less often it is asked.
 MENDED_WITHIN = timedelta(days=1)
-UNTIL_MENDED = Backoff(first=timedelta(minutes=1), longest=timedelta(hours=1))
+SHORTEST_MENDING, LONGEST_MENDING = timedelta(minutes=1), timedelta(hours=1)
 # A carrier that asks us to come back next week gets a row that says so, not a job that sleeps.
 LONGEST_WAIT = timedelta(hours=6)
 
@@ -33,6 +35,7 @@ class Verdict:
         reason: Why, in a short word or sentence without addresses.
         code: The carrier's own code, where it gave one.
         after: How long to wait before the next try; only with `retrying`.
+        counts: Whether the try counts towards the last one.
         suppress: Whether the address is dead for every later letter, too.
         alarm: Whether administrators must mend something.
     """
@@ -41,6 +44,7 @@ class Verdict:
     reason: str
     code: str = ""
     after: timedelta = timedelta(0)
+    counts: bool = True
     suppress: bool = False
     alarm: bool = False
 
@@ -69,8 +73,9 @@ def judge(
     if isinstance(error, Misconfigured):
         if age >= MENDED_WITHIN:
             return Verdict(state="failed", reason=error.reason, code=error.code, alarm=True)
-        wait = UNTIL_MENDED.wait(attempt, chance=chance)
-        return Verdict(state="retrying", reason=error.reason, code=error.code, after=wait, alarm=True)
+        wait = min(max(age / 2, SHORTEST_MENDING), LONGEST_MENDING) * (1 - JITTER * chance)
+        # It says nothing about the letter, which has all its tries before it once the carrier takes letters again.
+        return Verdict(state="retrying", reason=error.reason, code=error.code, after=wait, counts=False, alarm=True)
     if error.maybe_sent and not may_repeat(after_crash=after_crash, repeatable=repeatable):
         return Verdict(state="unknown", reason=error.reason, code=error.code)
     if attempt >= ATTEMPTS:

@@ -163,7 +163,7 @@ class Snooze(Outcome):
 
     Args:
         after: How long to wait.
-        why: For the people who look at the queue.
+        why: What the exception says, to whoever debugs the job.
     """
 
     def __init__(self, after: timedelta, why: str = "") -> None:

@@ -14,7 +14,7 @@ import uuid_utils
 
 from backroom import connect
 from backroom.domain.alerting import ReportFinding
-from backroom.domain.delivery import MENDED_WITHIN, UNTIL_MENDED
+from backroom.domain.delivery import MENDED_WITHIN, SHORTEST_MENDING
 from backroom.domain.errors import Cancel, Invalid, Misconfigured, Rejected, Snooze, TemplateFailed, Unreachable
 from backroom.domain.letter import Letter, Receipt
 from backroom.shelf import Shelves
@@ -242,7 +242,7 @@ def test_a_letter_waits_until_a_carrier_that_refuses_us_is_mended(make_world):
         world.attempt(delivery)
 
     assert (world.row(delivery).state, world.row(delivery).code) == ("retrying", "401")
-    assert again.value.after == UNTIL_MENDED.first
+    assert again.value.after == SHORTEST_MENDING
     (alarm,) = [one.message for one in world.handed_on if isinstance(one.message, ReportFinding)]
     assert (alarm.rule, alarm.about) == ("carrier.misconfigured", "scripted")
 
@@ -264,6 +264,18 @@ def test_a_carrier_that_nobody_mends_fails_the_letter_after_a_day(make_world):
     # Not a letter less than a day, and not so often that the carrier would mind.
     assert world.time - world.row(delivery).created_at >= MENDED_WITHIN
     assert len(world.carrier.letters) < 40
+
+
+def test_what_a_carrier_refused_us_for_costs_the_letter_none_of_its_tries(make_world):
+    world = make_world(*[Misconfigured("the key was refused")] * 12, *[Unreachable("a rush", code="503")] * 3, TAKEN)
+    delivery = world.send()
+
+    for _ in range(16):
+        with contextlib.suppress(Snooze):
+            world.attempt(delivery)
+        world.time = max(world.time, world.row(delivery).due_at or world.time)
+
+    assert (world.row(delivery).state, world.row(delivery).attempts) == ("sent", 4)
 
 
 def test_a_delivery_whose_type_lost_its_medium_says_so(make_world, tmp_path: Path):

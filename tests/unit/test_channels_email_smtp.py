@@ -298,3 +298,11 @@ def test_an_address_outside_ascii_needs_a_server_that_takes_it(server: MailServe
 def test_a_sender_is_an_address(sender: str) -> None:
     with pytest.raises(ValidationError):
         Conf(host="mail.example", sender=sender)
+
+
+def test_a_password_goes_over_no_line_in_clear() -> None:
+    wanted = {"sender": "shop@example.com", "security": "none", "username": "shop", "password": "secret"}
+
+    assert Conf(host="127.0.0.1", **wanted).username == "shop"
+    with pytest.raises(ValidationError, match="would send the password in clear"):
+        Conf(host="mail.example.com", **wanted)

@@ -74,7 +74,7 @@ class NotificationChanges:
         Args:
             delivery: Its id.
             state: Where it goes.
-            outcome: Columns of the table: `provider_id`, `reason`, `code`, `due_at`, `locale`.
+            outcome: Columns of the table: `provider_id`, `reason`, `code`, `attempts`, `due_at`, `locale`.
         """
         self._settle(delivery, from_states=("sending", "waiting", "retrying", "unknown"), state=state, **outcome)
 
