@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -187,9 +189,12 @@ def _allowed(script: str, folder: Path, account: Account) -> bool:
 
 
 def _copy(installed: Path, folder: Path) -> None:
-    if folder.exists():
-        return
     folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # In /tmp anybody may have been here first, with programs of their own.
+    _must_be_ours(folder.parent)
+    if folder.exists():
+        _must_be_ours(folder)
+        return
     fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         for part in COPIED:
@@ -208,6 +213,13 @@ def _copy(installed: Path, folder: Path) -> None:
         # Another start may have been first.
         if not folder.exists():
             raise
+
+
+def _must_be_ours(folder: Path) -> None:
+    """Raise `PermissionError` for a folder, or a link to one, that somebody else may put things into."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EPERM, "others may write there", str(folder))
 
 
 def _remove_empty(folder: Path) -> None:

