@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from backroom.domain.keys import Key, Kind, keyed_hash, mint
 from backroom.store.engine import owner_engine
@@ -27,6 +28,25 @@ class Application:
     name: str
     secret_key: Key
     write_key: Key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyKept:
+    """What is known of a key.
+
+    Attributes:
+        id: The part of it that may be shown.
+        application: Whose it is, by name.
+        kind: What it may do.
+        created_at: When it was made.
+        revoked_at: When it was taken out of force, if it was.
+    """
+
+    id: str
+    application: str
+    kind: Kind
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 def create_application(database_url: str, *, name: str, secret: bytes) -> Application:
@@ -64,6 +84,29 @@ def create_key(database_url: str, *, app: str, kind: Kind, secret: bytes) -> Key
     """
     with owner_engine(database_url) as engine, engine.begin() as connection:
         return _add_key(connection, app, kind, secret)
+
+
+def list_keys(database_url: str) -> list[KeyKept]:
+    """Every application's keys, oldest first, the revoked ones too.
+
+    Raises:
+        StoreAway: PostgreSQL does not answer.
+    """
+    asked = select(keys.c.id, apps.c.name.label("application"), keys.c.kind, keys.c.created_at, keys.c.revoked_at)
+    with owner_engine(database_url) as engine, engine.connect() as connection:
+        rows = connection.execute(asked.join(apps).order_by(keys.c.created_at, keys.c.id))
+        return [KeyKept(**row) for row in rows.mappings()]
+
+
+def revoke_key(database_url: str, *, id: str) -> bool:
+    """Take a key out of force; say whether there is such a key. The first time counts.
+
+    Raises:
+        StoreAway: PostgreSQL does not answer.
+    """
+    revoked = update(keys).where(keys.c.id == id).values(revoked_at=func.coalesce(keys.c.revoked_at, func.now()))
+    with owner_engine(database_url) as engine, engine.begin() as connection:
+        return connection.execute(revoked).rowcount == 1
 
 
 def list_applications(database_url: str) -> list[tuple[str, str]]:

@@ -77,6 +77,27 @@ def test_an_application_that_was_added_comes_in_with_its_keys(run, house):
     assert house.client(key=another).get("/v1/types").status_code == 403
 
 
+def test_a_revoked_key_is_listed_as_such_and_lets_nobody_in_any_more(run, house):
+    old, new = (run("keys", "add", "shop", "--kind", "secret").strip() for _ in range(2))
+    id = old.split("_")[2]
+    door = house.client(key=old)
+    assert door.get("/v1/types").status_code == 200
+
+    assert run("keys", "revoke", id).strip() == f"revoked {id}"
+
+    until(lambda: door.get("/v1/types").status_code == 401, what="the front door has heard of it")
+    assert house.client(key=new).get("/v1/types").status_code == 200
+    listed = {row["id"]: row for row in json.loads(run("keys", "ls", "--json"))}
+    assert (listed[id]["application"], listed[id]["kind"]) == ("shop", "secret")
+    assert [id for id, row in listed.items() if row["revoked"]] == [id]
+    assert old not in run("keys", "ls")
+    # A second time changes nothing.
+    run("keys", "revoke", id)
+    assert {row["id"]: row for row in json.loads(run("keys", "ls", "--json"))} == listed
+    with pytest.raises(Invalid, match="there is no key 0123456789"):
+        run("keys", "revoke", "0123456789")
+
+
 def test_a_name_that_is_taken_or_unknown_is_told(run):
     with pytest.raises(Invalid, match="there is an application named 'shop' already"):
         run("apps", "add", "shop")
