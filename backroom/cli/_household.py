@@ -39,16 +39,17 @@ def locked(home: Path) -> Iterator[None]:
     path = home / "up.lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = path.read_text(encoding="ascii").strip()
+            raise CannotStart(
+                f"{home} is in use by another `backroom up`" + (f" (process {holder})" if holder else ""),
+                mend="stop that one, or choose another home and port: BACKROOM_HOME=.backroom2 PORT=8001 make up",
+            ) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield
-    except BlockingIOError as error:
-        holder = path.read_text(encoding="ascii").strip()
-        raise CannotStart(
-            f"{home} is in use by another `backroom up`" + (f" (process {holder})" if holder else ""),
-            mend="stop that one, or choose another home and port: BACKROOM_HOME=.backroom2 PORT=8001 make up",
-        ) from error
     finally:
         os.close(lock)
 
