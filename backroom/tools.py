@@ -49,9 +49,10 @@ class HandOn:
 
     Attributes:
         message: What is asked.
-        id: The message's id; a message with an id that was seen before does nothing.
+        id: The message's id. The same id again does nothing while the first message waits, runs or lies dead, and for
+            ten minutes after it is done.
         delay: How long it waits first.
-        once: How long the id is remembered after the message is gone; zero for the queue's own short while.
+        once: How long after it was sent the same id again does nothing, if that is longer.
     """
 
     message: Message
@@ -194,7 +195,7 @@ class Tools:
     def later(
         self, message: Message, *, id: str = "", delay: timedelta = timedelta(0), once: timedelta = timedelta(0)
     ) -> None:
-        """Hand work on. It is held until the write commits, and dropped if it does not."""
+        """Hand work on. It is held until the write commits, and dropped if it does not. See `HandOn` for the rest."""
         self._later.append(HandOn(message=message, id=id or self.new_id(), delay=delay, once=once))
 
     def answer(self, message: str, outcome: Mapping[str, Any]) -> None:
