@@ -40,7 +40,7 @@ def queue_timeout(settings: Settings) -> timedelta:
     return timedelta(milliseconds=settings.queue_timeout_ms)
 
 
-def engine(settings: Settings, *, door: Door, connections: int) -> Engine:
+def engine(settings: Settings, *, door: Door, connections: int | None) -> Engine:
     """A pool of connections in a door's role. Nothing is connected yet.
 
     Raises:

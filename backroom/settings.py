@@ -76,7 +76,6 @@ class Settings(BaseSettings):
     )
     lease_ms: int = Field(15_000, ge=1_000, description="How long a silent worker keeps its messages.")
     once_hours: int = Field(24, ge=1, description="How long an idempotency key is remembered.")
-    worker_threads: int = Field(8, ge=1, le=256, description="Threads of a worker process.")
 
     @property
     def shelves(self) -> tuple[str, ...]:

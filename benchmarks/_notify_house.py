@@ -81,7 +81,6 @@ def open_house(folder: Path) -> Iterator[House]:
             "BACKROOM_SECRET": SECRET,
             "SIMULATOR_URL": simulator.url,
             "SIMULATOR_SMTP_PORT": str(simulator.smtp_port),
-            "WORKER_THREADS": str(THREADS),
             "LOG_LEVEL": "warning",
         }
         parts = {"web": ("-m", "api_shim"), "worker": WORKER, "clock": ("-m", "scheduler")}

@@ -35,8 +35,6 @@ from backroom.words import Words
 from workers.bind import bind
 from workers.sight import Sighting
 
-# A thread that waits for a carrier holds no connection, so a few more than the threads are plenty.
-SPARE_CONNECTIONS = 2
 PR_SET_PDEATHSIG = 1
 # In seconds. Later than that somebody has lost patience.
 COPIES_WITHIN = 2.0
@@ -54,7 +52,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     shelves = Shelves(settings.shelves)
     stopping = threading.Event()
     client = connect.valkey(settings)
-    engine = connect.engine(settings, door="backroom_worker", connections=settings.worker_threads + SPARE_CONNECTIONS)
+    engine = connect.engine(settings, door="backroom_worker", connections=None)
     broker = ValkeyBroker(
         client,
         prefix=settings.key_prefix,

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(seconds=5)
 CHECK_IDLE = timedelta(seconds=30)
 MOST_CONNECTIONS = 64
+# More than a process has threads, each of which uses one at a time.
+MOST_THREADS = 1_024
 
 # What a broken idle connection looks like; a time-out is no such thing, for the command may still be running.
 BROKEN = (redis.ConnectionError, ConnectionError)
 
 
-def open_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.Redis:
+def open_client(url: str, *, timeout: timedelta = TIMEOUT) -> redis.Redis:
     """A client for threads. A command that fails is not repeated: who knows that it may be, does it."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), max_connections=most, **_limits(timeout))
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), max_connections=MOST_THREADS, **_limits(timeout))
 
 
 def open_async_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.asyncio.Redis:

@@ -39,19 +39,20 @@ def driver_url(database_url: str) -> str:
     return make_url(database_url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
-def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, connections: int) -> Engine:
+def open_engine(database_url: str, *, door: Door, connect_timeout: timedelta, connections: int | None) -> Engine:
     """A pool of connections that all act in the door's role, which row-level security binds.
 
     Args:
         database_url: As the operator gave it.
         door: The role; the front door's may only read.
         connect_timeout: How long a new connection, or the wait for a free one, may take.
-        connections: How many are open at once at the most.
+        connections: How many are open at once at the most; None for as many as there are threads that use one.
     """
     read_only = " -c default_transaction_read_only=on" if door == "backroom_door" else ""
     engine = create_engine(
         driver_url(database_url),
-        pool_size=connections,
+        # Zero is no limit.
+        pool_size=connections or 0,
         max_overflow=0,
         pool_timeout=connect_timeout.total_seconds(),
         # An error's text ends up in logs and dead letters; the values it was about must not.
