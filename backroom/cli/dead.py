@@ -9,10 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from backroom.domain.errors import Invalid
-    from backroom.queue.ops import Dead, Queues
 
 Ids = Annotated[list[str], typer.Argument(help="Ids as `backroom dead ls` shows them.")]
-PAGE = 500
 
 
 def commands(app: typer.Typer) -> None:
@@ -59,7 +57,7 @@ def show(id: Annotated[str, typer.Argument(help="Its id.")]) -> None:
     from backroom.cli._settings import open_queues  # noqa: PLC0415 - slow, and not for `--help`
 
     with open_queues() as queues:
-        dead = _find(queues, id)
+        dead = queues.dead_letter(id)
     if dead is None:
         raise _not_dead(id)
     typer.echo(f"job       {dead.job or 'cannot be read'}")
@@ -90,16 +88,6 @@ def discard(ids: Ids) -> None:
             if queues.find(id)[0] != "dead" or not queues.discard(id):
                 raise _not_dead(id)
             typer.echo(f"dropped {id}")
-
-
-def _find(queues: Queues, id: str) -> Dead | None:
-    after = ""
-    while page := queues.dead(limit=PAGE, after=after):
-        for dead in page:
-            if dead.id == id:
-                return dead
-        after = page[-1].id
-    return None
 
 
 def _readable(body: bytes) -> str:

@@ -112,8 +112,8 @@ def _say_outcome(queues: Queues, id: str, *, within: timedelta) -> int:
     while (state := queues.find(id)[0]) not in OVER and time.monotonic() < deadline:
         time.sleep(POLL.total_seconds())
     if state == "dead":
-        reason = next((dead.reason for dead in queues.dead() if dead.id == id), "")
-        typer.secho(f"dead: {reason}", fg=typer.colors.RED)
+        dead = queues.dead_letter(id)
+        typer.secho(f"dead: {dead.reason if dead else ''}", fg=typer.colors.RED)
     elif state in OVER:
         typer.echo(state)
     else:

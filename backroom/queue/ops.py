@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 State = Literal["queued", "scheduled", "running", "dead", "done", "unknown"]
 
 MOST_LISTED = 1_000
+# So many bodies are read in one step; the engine does nothing else meanwhile.
+BODIES_AT_ONCE = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +84,9 @@ class Queues:
 
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
         self._client = client
-        self._depths, self._find, self._dead, self._revive, self._discard, self._workers = (
-            Script(client, name, prefix=prefix) for name in ("depths", "find", "dead", "revive", "discard", "workers")
+        self._depths, self._find, self._dead, self._letters, self._revive, self._discard, self._workers = (
+            Script(client, name, prefix=prefix)
+            for name in ("depths", "find", "dead", "letters", "revive", "discard", "workers")
         )
 
     def depths(self) -> dict[str, Depth]:
@@ -107,9 +110,18 @@ class Queues:
         Args:
             limit: How many at most.
             after: The id of the last one seen, to go on from there.
+
+        Raises:
+            Invalid: The last one seen is not dead any more.
         """
-        reply = self._ask(self._dead, max(1, min(limit, MOST_LISTED)), after)
-        return [_dead(*row) for row in _rows(reply, 4)]
+        there, *ids = self._ask(self._dead, max(1, min(limit, MOST_LISTED)), after)
+        if not there:
+            raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
+        return [_dead(*row) for some in _rows(ids, BODIES_AT_ONCE) for row in _rows(self._ask(self._letters, *some), 4)]
+
+    def dead_letter(self, id: str) -> Dead | None:
+        """One of them; None where it is not dead."""
+        return next((_dead(*row) for row in _rows(self._ask(self._letters, id), 4)), None)
 
     def retry(self, id: str) -> bool:
         """Put a dead letter back on its queue with all its attempts before it; say whether it was there.

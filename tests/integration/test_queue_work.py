@@ -18,7 +18,7 @@ from backroom.domain.errors import Cancel, Invalid, QueueAway, Snooze, StoreAway
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.decide import BatchFailed
 from backroom.queue.open import open_client
-from backroom.queue.ops import Queues
+from backroom.queue.ops import BODIES_AT_ONCE, Queues
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
 
@@ -153,6 +153,30 @@ def test_dead_letters_are_read_page_by_page(engine: Engine, sender: Sender, queu
 
     assert [one.id for one in first + rest] == sorted((f"m{n}" for n in range(5)), reverse=True)
     assert first[0].reason == "/n: is odd"
+    assert queues.dead_letter("m0") == rest[-1]
+    # Who goes on after one that has left meanwhile is not told that there are no more.
+    queues.discard(first[-1].id)
+    assert queues.dead_letter(first[-1].id) is None
+    with pytest.raises(Invalid, match="there is no dead letter m2"):
+        queues.dead(limit=3, after=first[-1].id)
+
+
+def test_no_step_reads_more_than_a_few_bodies_of_dead_letters(engine: Engine, sender: Sender, queues: Queues):
+    def refuse(message: dict) -> None:
+        raise Invalid("/n", "is odd")
+
+    ids = {f"m{n}" for n in range(2 * BODIES_AT_ONCE + 1)}
+    with working(engine, actor("note", refuse), threads=1) as broker:
+        sender.send([post("note", id=id) for id in ids])
+        broker.join("work", timeout=5000)
+
+    with open_client(engine.url) as client:
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        assert {one.id for one in queues.dead(limit=1_000)} == ids
+        assert queues.dead_letter("m0")
+        after = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    # The ids, three steps of bodies, and the one letter.
+    assert after - before >= 5
 
 
 def test_outcomes_are_no_failures(engine: Engine, sender: Sender, queues: Queues):
