@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from backroom.domain.errors import Misconfigured, Rejected, Unreachable
@@ -102,12 +103,30 @@ def test_the_channel_of_the_page_classifies(
     channel._client.close()
 
 
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
+def test_the_channel_of_the_page_knows_that_nothing_went_out_without_a_connection(
+    shown: ChannelFile, error: type[httpx.TransportError]
+) -> None:
+    def fail(_request: httpx.Request) -> httpx.Response:
+        raise error("")
+
+    channel = shown.channel(shown.conf(server="http://127.0.0.1:9"))
+    channel._client.close()
+    channel._client = httpx.Client(base_url=channel.conf.server, transport=httpx.MockTransport(fail))
+    with pytest.raises(Unreachable) as caught:
+        channel.send(LETTER)
+
+    assert caught.value.maybe_sent is False
+    channel._client.close()
+
+
 def test_the_notification_of_the_page_can_be_written(tmp_path: Path) -> None:
     write_out("add-a-notification.md", tmp_path)
-    words = Words([*Shelves().templates, tmp_path])
+    words = Words([*Shelves().templates, tmp_path / "templates"])
     kind = words.types["back_in_stock"]
 
     words.check("back_in_stock", kind.example)
+    assert len({frozenset(words.locales("back_in_stock", medium)) for medium in kind.mediums}) == 1
     for medium, locale, says in [
         ("inbox", "fr", "until November 30"),
         ("email", "de-AT", "€ 2,95"),
