@@ -117,5 +117,7 @@ def _say_outcome(queues: Queues, id: str, *, within: timedelta) -> int:
     elif state in OVER:
         typer.echo(state)
     else:
-        typer.secho(f"still {state} after {within.total_seconds():.0f} s: does a worker run?", fg=typer.colors.YELLOW)
+        # A worker puts off what it does not know: a later one may.
+        hint = "does a worker run, and was it started after the job's file was written? It reads the shelves then"
+        typer.secho(f"still {state} after {within.total_seconds():.0f} s: {hint}", fg=typer.colors.YELLOW)
     return int(state != "done")

@@ -146,7 +146,7 @@ def test_a_wrong_message_is_told_before_it_is_sent(run, house, words, told):
 def test_nobody_who_works_is_told_rather_than_waited_for(run):
     printed = run("jobs", "run", "delivery.rescue", "--wait", "--within", "1", code=1)
 
-    assert "still queued after 1 s: does a worker run?" in printed
+    assert "still queued after 1 s: does a worker run, and was it started after the job's file" in printed
 
 
 def test_the_queues_show_what_waits_and_who_works(run, house):
