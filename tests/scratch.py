@@ -10,7 +10,7 @@ from pathlib import Path
 
 HOME = Path(__file__).parent.parent
 # What tools, engines and builds leave there. Compiled files go along: a process that has none compiles the whole house.
-LEFT = {".git", ".venv", ".backroom", "node_modules", "dist"}
+LEFT = {".git", ".venv", "node_modules", "dist"}
 HALF_WRITTEN = "*.pyc.*"
 WITHIN_SECONDS = 120
 
@@ -19,7 +19,7 @@ def scratch_copy(folder: Path) -> Path:
     """The tree as it stands in the checkout, without what tools and running houses leave there."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in HOME.iterdir():
-        if source.name in LEFT or source.name.endswith("_cache"):
+        if source.name in LEFT or source.name.startswith(".backroom") or source.name.endswith("_cache"):
             continue
         if source.is_dir():
             shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns(*LEFT, HALF_WRITTEN))
