@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ class UserBody(msgspec.Struct, forbid_unknown_fields=True):
         name: What to call the user.
         locale: BCP 47, such as `de-AT`.
         time_zone: IANA name, such as `Europe/Vienna`.
-        contacts: Contact points by kind: `email`, `phone` (E.164), and whatever else a channel writes to.
+        contacts: Contact points by kind: `email`, `phone` (E.164), and whatever else a channel on the shelf writes to.
         attributes: Whatever the application wants to keep with the user.
         administrator: Whether the user hears about alerts.
     """
@@ -65,6 +66,8 @@ class OneUser:
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        # Also of channels that are off: their settings may come later, their file has to be there.
+        self._kinds = {file.channel.contact for file in door.shelves.channels.values()} - {""}
 
     @allow("app")
     async def on_put(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, user: str) -> None:
@@ -72,7 +75,7 @@ class OneUser:
         caller: Caller = req.context.caller
         checked_id(user, field="/user")
         body = await self._door.body(req, UserBody)
-        _check(body)
+        _check(body, kinds=self._kinds)
         await self._door.expect_user(caller, user)
         message = PutUser(app=caller.app, user=user, **msgspec.structs.asdict(body))
         await self._door.hand_on(req, resp, message, location=req.path)
@@ -108,11 +111,15 @@ class Tokens:
         resp.data = msgspec.json.encode({"token": token, "user": user, "expires_at": moment(now + lasts)})
 
 
-def _check(body: UserBody) -> None:
+def _check(body: UserBody, *, kinds: Collection[str]) -> None:
     if not _LOCALE.fullmatch(body.locale):
         raise Invalid("/locale", "is not a locale", "a BCP 47 tag such as de-AT")
     if body.time_zone not in _ZONES:
         raise unknown("/time_zone", "time zone", body.time_zone, _ZONES)
+    for kind in body.contacts:
+        # A misspelt one would be noticed when letters are missing.
+        if kind not in kinds:
+            raise unknown(f"/contacts/{kind}", "kind of contact", kind, kinds)
     if (email := body.contacts.get("email")) is not None:
         try:
             # Syntax only: no look-up may hold up the door, and test domains are as good as others.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime
 from itertools import islice
 from typing import Any
@@ -50,7 +50,7 @@ class Payload:
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
             raise Invalid(pointer("", getattr(error, "instance_path", ())), "is no JSON Schema 2020-12") from error
-        self._fields = sorted(schema.get("properties", ()))
+        self._schema = schema
 
     def check(self, document: object, *, at: str) -> None:
         """Raise the first thing that is wrong, a field that there is not before any other.
@@ -74,12 +74,21 @@ class Payload:
             return Invalid(pointer(field, [kind["property"]]), "is missing")
         if error.kind.name == UNEXPECTED:
             name = kind["unexpected"][0]
-            if not error.instance_path:
-                return unknown(pointer(field, [name]), "field", name, self._fields)
-            return Invalid(pointer(field, [name]), "there is no such field")
+            fields = self._fields(error.schema_path[:-1])
+            at = pointer(field, [name])
+            return unknown(at, "field", name, fields) if fields else Invalid(at, "there is no such field")
         if error.kind.name in {"oneOf", "anyOf"}:
             return Invalid(field, "fits none of the forms it may have")
         return Invalid(field, error.message.removeprefix("it ")[:200])
+
+    def _fields(self, path: Iterable[str | int]) -> Sequence[str]:
+        """The fields of an object, by where the schema speaks of it."""
+        at: Any = self._schema
+        for step in path:
+            if step == "$ref":  # what stands elsewhere is not looked up
+                return ()
+            at = at[step]
+        return list(at.get("properties", ()))
 
 
 def pointer(at: str, path: Iterable[str | int]) -> str:

@@ -59,6 +59,30 @@ def test_a_nul_character_is_refused_with_its_field_before_it_is_accepted(client,
     assert wrong_field(client.request(method, path, json=body)) == field
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("POST", "/v1/notifications", {"typ": "order_shipped"}, ("/typ", "did you mean type?")),
+        ("POST", "/v1/notifications", {"type": "order_shipped", "to": "ada"}, ("/to", "a list")),
+        ("POST", "/v1/sessions", {"preset": "weak"}, ("/preset", "default, remember, strict")),
+        ("PUT", "/v1/users/ada", {"nick": "A"}, ("/nick", "there is administrator, attributes, contacts")),
+        ("PUT", "/v1/users/ada", {"contacts": {"emial": "a@b.example"}}, ("/contacts/emial", "did you mean email?")),
+        ("PUT", "/v1/users/ada", {"contacts": {"telegram": "ada"}}, ("/contacts/telegram", "there is email, phone")),
+        (
+            "POST",
+            "/v1/notifications",
+            {"type": "order_shipped", "to": ["ada"], "data": {**ORDER, "lines": [{**ORDER["lines"][0], "nam": ""}]}},
+            ("/data/lines/0/nam", "did you mean name?"),
+        ),
+    ],
+)
+def test_who_errs_is_told_what_would_be_right(client, method, path, body, told):
+    answer = client.request(method, path, json=body)
+
+    assert wrong_field(answer) == told[0]
+    assert answer.json()["errors"][0]["right"].startswith(told[1])
+
+
 def test_the_context_of_a_batch_of_events_has_no_nul_character_either(client):
     event = {"type": "track", "userId": "ada", "event": "Seen"}
 
