@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from backroom.cli._demo_door import Door, TurnedAway
 from backroom.cli._demo_parts import SOON, Part, until
+from backroom.cli._demo_play import CURRENCY
 
 # For what goes over all that ever happened.
 LATER = timedelta(minutes=2)
@@ -47,8 +48,8 @@ async def insights(door: Door, *, browsed: bool) -> list[Part]:
             ),
         ]
     orders = purchases["orders"]
-    bought = [f"{row['name'] or row['item']} ({float(row['amount']):,.0f})" for row in purchases["rows"]]
-    tracked = f"{orders['count']:,} orders tracked, {float(orders['amount']):,.0f} in all: "
+    bought = [f"{row['name'] or row['item']} ({row['count']:,} orders)" for row in purchases["rows"]]
+    tracked = f"{orders['count']:,} orders tracked, {float(orders['amount']):,.0f} {CURRENCY} in all; most often "
     found.append(_insight("Purchases", "purchases", bought, before=tracked))
     return found
 

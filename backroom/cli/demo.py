@@ -12,6 +12,7 @@ import typer
 from backroom.cli import INTERRUPTED
 
 ORDERS_OF_A_FILE, ORDERS_OF_A_SHOP = 500, 2_000
+KEEP = '`make demo ARGS="--keep"` leaves it open.'
 
 
 def commands(app: typer.Typer) -> None:
@@ -57,6 +58,7 @@ def demo(
     from backroom.cli import _demo_report as report  # noqa: PLC0415
     from backroom.cli._demo_house import open_house  # noqa: PLC0415
     from backroom.cli._demo_show import Plan, run  # noqa: PLC0415
+    from backroom.cli._household import is_locked  # noqa: PLC0415
     from backroom.cli._table import show_json  # noqa: PLC0415
     from backroom.domain.errors import CannotStart  # noqa: PLC0415
     from backroom.settings import settings  # noqa: PLC0415
@@ -74,6 +76,8 @@ def demo(
         patience=timedelta(seconds=patience),
     )
     with ExitStack() as stack:
+        if not keep and not is_locked(settings().home):
+            console.print(f"No house runs here: one is started, and stopped at the end. {KEEP}", highlight=False)
         with console.status("Looking for the house, or opening it …"):
             house = stack.enter_context(open_house(settings(), keep=keep))
         if house.real and not yes_really_send:
@@ -86,6 +90,8 @@ def demo(
             show_json(report.document(outcome, house))
         else:
             report.show(outcome, house, console)
+            if house.ours and not keep:
+                console.print(f"The house stops now, and the letters' page with it. {KEEP}", highlight=False)
         if keep and house.ours:
             console.print(f"The house stays open at {house.door}; to stop it: kill {house.ours}", highlight=False)
     raise typer.Exit(INTERRUPTED if outcome.stopped else int(not outcome.good))
