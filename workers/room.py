@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import os
 import random
 import signal
 import sys
@@ -15,6 +17,7 @@ from typing import Any
 
 import dramatiq
 import msgspec
+import structlog
 import uuid_utils
 from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications
 from sqlalchemy import Engine
@@ -35,9 +38,15 @@ from backroom.words import Words
 from workers.bind import bind
 from workers.sight import Sighting
 
+log = structlog.get_logger()
+
 PR_SET_PDEATHSIG = 1
 # In seconds. Later than that somebody has lost patience.
 COPIES_WITHIN = 2.0
+LOOK_FOR_SUPERVISOR = 1.0
+# A worker that can stop begins to within a second.
+STOPS_WITHIN = 5.0
+ORPHAN_GRACE_MS = 25_000
 
 
 def open_room() -> dramatiq.Broker:
@@ -64,6 +73,7 @@ def build(settings: Settings) -> dramatiq.Broker:
             CurrentMessage(),
             Stopping(stopping, engine),
             AskedOnce(),
+            NoOrphan(stopping),
             Decide(),
         ],
     )
@@ -142,13 +152,46 @@ class AskedOnce(Middleware):
         signal.signal(signal.SIGTERM, ask)
 
 
+class NoOrphan(Middleware):
+    """Ends this process when Dramatiq's supervisor is gone and its own way to stop is barred.
+
+    A worker that has started says so to its supervisor, and waits until that has heard. One that was killed before it
+    could hear leaves the worker waiting for ever, asked to stop and still at work.
+    """
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Watch from now on, where there is a supervisor."""
+        supervisor = multiprocessing.parent_process()
+        if supervisor is not None:
+            threading.Thread(
+                target=self._watch, args=(supervisor.pid, broker, worker), name="backroom-orphan", daemon=True
+            ).start()
+
+    def _watch(self, supervisor: int | None, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        while os.getppid() == supervisor:
+            if self._stopping.wait(LOOK_FOR_SUPERVISOR):
+                return
+        if not self._stopping.wait(STOPS_WITHIN):
+            log.warning("worker.orphaned")
+            worker.stop(timeout=ORPHAN_GRACE_MS)
+            broker.close()
+            os._exit(1)
+
+
 def _end_with_parent() -> None:
     """Stop when Dramatiq's own supervisor is gone: an orphan would go on taking messages beside its successor.
 
     Linux only: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
     """
+    supervisor = multiprocessing.parent_process()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if supervisor is not None and os.getppid() != supervisor.pid:
+        # It was gone before we asked to be told. Nothing is open yet, and Dramatiq would wait for it on the way out.
+        os._exit(1)
 
 
 def _post(shelves: Shelves, later: HandOn) -> Post:

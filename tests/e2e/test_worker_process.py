@@ -18,7 +18,8 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def worker(house: TestHouse, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def starting(house: TestHouse, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Dramatiq's supervisor, which has only just begun."""
     environ = {
         **os.environ,
         "REDIS_URL": house.settings.redis_url,
@@ -29,11 +30,20 @@ def worker(house: TestHouse, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
     command = [str(Path(sys.executable).with_name("dramatiq")), "workers:boot", "--processes", "1", "--threads", "2"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-        until(lambda: house.queues().workers(), what="the worker has reported for work")
         yield process
         if process.poll() is None:
             process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def worker(starting: subprocess.Popen[bytes], house: TestHouse) -> subprocess.Popen[bytes]:
+    until(lambda: house.queues().workers(), what="the worker has reported for work")
+    return starting
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
 def test_a_worker_whose_supervisor_is_killed_stops_too(worker, house):
@@ -42,7 +52,7 @@ def test_a_worker_whose_supervisor_is_killed_stops_too(worker, house):
 
     os.kill(worker.pid, signal.SIGKILL)
 
-    until(lambda: not any(child.is_running() for child in children), what="no orphan is left")
+    until(lambda: gone(children), within=60, what="no orphan is left")
     assert not house.queues().workers(), "it took leave, rather than being missed"
 
 
@@ -51,3 +61,25 @@ def test_a_worker_that_is_told_to_stop_takes_leave(worker, house):
 
     assert worker.wait(30) == 0
     assert not house.queues().workers()
+
+
+def test_a_worker_whose_supervisor_is_killed_while_it_starts_never_begins(starting, house):
+    children = until(lambda: psutil.Process(starting.pid).children(recursive=True), what="there is a worker")
+
+    os.kill(starting.pid, signal.SIGKILL)
+
+    until(lambda: gone(children), within=60, what="no orphan is left")
+    assert not house.queues().workers()
+
+
+def test_a_worker_that_waits_for_a_supervisor_that_was_killed_stops_too(starting, house):
+    children = until(lambda: psutil.Process(starting.pid).children(recursive=True), what="there is a worker")
+    until(lambda: any(child.cpu_times().user > 0.3 for child in children), what="its supervisor waits for it")
+    # It sleeps through the moment in which the worker says that it has started.
+    os.kill(starting.pid, signal.SIGSTOP)
+    until(lambda: house.queues().workers(), what="the worker has reported for work")
+
+    os.kill(starting.pid, signal.SIGKILL)
+
+    until(lambda: gone(children), within=60, what="no orphan is left")
+    assert not house.queues().workers(), "it took leave, rather than being missed"
