@@ -24,7 +24,7 @@ class RollUpEvents(Message, frozen=True, kw_only=True):
     days: int = 60
 
 
-# Few attempts: the clock asks again within a minute, and a day that cannot be counted must not fill the dead letters.
+# Few attempts: the clock asks again within a minute.
 @job("events.rollup", queue="quiet", every="* * * * *", attempts=2, time_limit=timedelta(minutes=10))
 def roll_up_events(message: RollUpEvents, tools: Tools) -> None:
     """Count searches, pages, views and purchases of the days that changed."""

@@ -18,5 +18,5 @@ def dated_id(day: date, what: str) -> str:
     """
     milliseconds = int(datetime.combine(day, time(), UTC).timestamp() * 1000)
     digest = int.from_bytes(hashlib.sha256(f"{day.isoformat()}:{what}".encode()).digest()[:10], "big")
-    a, b = digest >> 68, digest & ((1 << 62) - 1)
-    return str(uuid.UUID(int=milliseconds << 80 | _VERSION << 76 | a << 64 | _VARIANT << 62 | b))
+    rand_a, rand_b = digest >> 68, digest & ((1 << 62) - 1)
+    return str(uuid.UUID(int=milliseconds << 80 | _VERSION << 76 | rand_a << 64 | _VARIANT << 62 | rand_b))

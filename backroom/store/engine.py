@@ -23,12 +23,13 @@ _AWAY = ("08", "57P", "53", "25006")
 # A value missing, of an application that is not there, or outside of what a table takes.
 _NEVER = ("23502", "23503", "23514")
 STATEMENT_TIMEOUT = timedelta(seconds=30)
+LONGEST_STATEMENT = timedelta(minutes=4)
 # What goes over all that ever happened says so first.
-LONGER = text("SET LOCAL statement_timeout = '4min'")
+LONGER = text(f"SET LOCAL statement_timeout = '{round(LONGEST_STATEMENT.total_seconds())}s'")
 # The server ends what takes too long, if it can still do anything; this is for one that cannot.
 PATIENCE: dict[Door, timedelta] = {
     "backroom_door": STATEMENT_TIMEOUT + timedelta(seconds=5),
-    "backroom_worker": timedelta(minutes=4, seconds=5),
+    "backroom_worker": LONGEST_STATEMENT + timedelta(seconds=5),
 }
 # A network that has gone silent is noticed within 25 seconds, whether we wait for an answer or still send.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
