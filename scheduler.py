@@ -24,6 +24,7 @@ from backroom.domain.errors import BackroomError, Invalid, QueueAway
 from backroom.domain.job import Job, Message
 from backroom.domain.schedule import Schedule, schedule
 from backroom.logs import configure
+from backroom.queue.post import post_for
 from backroom.queue.sender import Sender
 from backroom.queue.wire import Once, Post
 from backroom.settings import settings
@@ -71,13 +72,8 @@ class Tick:
     def post(self) -> Post:
         """Its message, which is the same whichever clock sends it, and whenever."""
         name = f"{self.entry.name}@{self.due.isoformat()}"
-        return Post(
-            job=self.entry.job.name,
-            queue=self.entry.job.queue,
-            message=self.entry.message,
-            id=str(uuid.uuid5(_TICKS, name)),
-            once=Once(key=f"tick:{name}", window=REMEMBERED),
-        )
+        id = str(uuid.uuid5(_TICKS, name))
+        return post_for(self.entry.job, self.entry.message, id=id, once=Once(key=f"tick:{name}", window=REMEMBERED))
 
 
 def entries(shelves: Shelves) -> list[Entry]:

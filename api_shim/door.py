@@ -22,8 +22,10 @@ from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 from backroom.domain.job import Message
 from backroom.queue.answers import AsyncAnswers
 from backroom.queue.hot import AsyncHot
+from backroom.queue.life import State
 from backroom.queue.notes import AsyncNotes
-from backroom.queue.ops import AsyncQueues, State
+from backroom.queue.ops import AsyncQueues
+from backroom.queue.post import post_for
 from backroom.queue.sender import AsyncSender
 from backroom.queue.wire import Once, Post
 from backroom.queue.wire import decode as decode_body
@@ -166,9 +168,7 @@ class Door:
     ) -> Post:
         """A message ready for the queue."""
         job = self.shelves.job_for(type(message))
-        return Post(
-            job=job.name, queue=job.queue, message=message, id=id or new_id(), delay=delay, once=once, answer=answer
-        )
+        return post_for(job, message, id=id or new_id(), delay=delay, once=once, answer=answer)
 
     async def hand_on(
         self,

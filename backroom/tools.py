@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from backroom.domain.errors import Permanent, StoreAway
+from backroom.domain.errors import Cancel, Permanent, Snooze, StoreAway
 from backroom.domain.job import Message
 from backroom.domain.letter import Channel
+from backroom.domain.limits import Limit, Rate
 
 if TYPE_CHECKING:
     from backroom.domain.rule import Rule, Sight
@@ -80,6 +81,9 @@ class House:
         sight: What a rule may look at, for one application.
         stopping: Whether this process has been asked to stop.
         pause: Wait a moment, or less when asked to stop.
+        cancelled: Whether somebody wants a message that is being worked on cancelled.
+        progress: Say how far a message's job is.
+        admit: Count one start more for a limit; None if granted, otherwise when to ask again.
     """
 
     now: Callable[[], datetime]
@@ -96,6 +100,9 @@ class House:
     sight: Callable[[Tools, Rule], Sight]
     stopping: Callable[[], bool]
     pause: Callable[[timedelta], None]
+    cancelled: Callable[[str], bool]
+    progress: Callable[[str, float, str], None]
+    admit: Callable[[str, Rate], timedelta | None]
 
 
 class Tools:
@@ -207,6 +214,43 @@ class Tools:
         """
         if message in self._awaited:
             self._answers.append((message, outcome))
+
+    def breathe(self) -> None:
+        """Say, between two steps of long work, that it may be stopped here. What was not committed is forgotten.
+
+        Raises:
+            Cancel: Somebody wants this job cancelled.
+            Snooze: This worker stops; the job goes on elsewhere, from its beginning.
+        """
+        if self._house.cancelled(self.message_id):
+            raise Cancel("somebody asked for it")
+        if self._house.stopping():
+            raise Snooze(timedelta(0), "this worker stops")
+
+    def progress(self, share: float, note: str = "") -> None:
+        """Say how far this job is. Cheap: what comes more often than once a second is dropped.
+
+        Args:
+            share: 0 to 1.
+            note: A few words for whoever watches.
+        """
+        self._house.progress(self.message_id, share, note)
+
+    def within(self, limit: Limit, *values: str) -> None:
+        """Count one start more for a limit that is known only while the job runs, such as an account's at a provider.
+
+        Args:
+            limit: One with a rate. What runs at once is limited where the job is declared, because it ends with the job.
+            values: What has a limit of its own.
+
+        Raises:
+            Snooze: It is reached; the job comes back when there is room, and no attempt is counted.
+        """
+        if limit.rate is None or limit.concurrent:
+            raise TypeError(f"the limit {limit.name} needs a rate and nothing else")
+        after = self._house.admit("/".join([limit.name, *values]), limit.rate)
+        if after is not None:
+            raise Snooze(after, f"the limit {limit.name} is reached")
 
     # The rest of the house
 

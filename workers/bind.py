@@ -28,6 +28,8 @@ def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
             "attempts": job.attempts,
             "backoff": job.backoff,
             "time_limit": round(job.time_limit.total_seconds() * 1000),
+            "limits": job.limits,
+            "kept": job.kept,
         }
         if job.batch:
             options |= {
@@ -38,12 +40,12 @@ def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
         dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
 
 
-def _single(job: Job, house: House) -> Callable[..., None]:
-    def run(*, message: dict[str, Any]) -> None:
+def _single(job: Job, house: House) -> Callable[..., Any]:
+    def run(*, message: dict[str, Any]) -> Any:
         envelope = CurrentMessage.get_current_message()
         if envelope is None:
             raise LookupError("the CurrentMessage middleware is missing")
-        _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+        return _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
 
     return run
 
@@ -92,15 +94,16 @@ def _comes_again(error: BaseException | None) -> bool:
 
 
 def _work(
-    job: Job, house: House, work: Callable[[Tools], None], envelopes: Sequence[dramatiq.Message[Any]], app: str
-) -> None:
+    job: Job, house: House, work: Callable[[Tools], Any], envelopes: Sequence[dramatiq.Message[Any]], app: str
+) -> Any:
     tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=frozenset(_awaited(envelopes)))
     with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id):
         try:
-            work(tools)
+            result = work(tools)
             tools.commit()
         finally:
             tools.close()
+    return result
 
 
 def _awaited(envelopes: Iterable[dramatiq.Message[Any]]) -> Iterable[str]:

@@ -27,6 +27,8 @@ from backroom.logs import configure
 from backroom.queue.answers import Answers
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.decide import Decide
+from backroom.queue.post import post_for
+from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.timelimit import SafeTimeLimit
 from backroom.queue.wire import Once, Post
@@ -78,8 +80,9 @@ def build(settings: Settings) -> dramatiq.Broker:
         ],
     )
     store = Store(engine)
-    sender = Sender(client, prefix=settings.key_prefix)
+    sender = Sender(client, prefix=settings.key_prefix, always=True)
     answers = Answers(client, prefix=settings.key_prefix)
+    running = Running(client, prefix=settings.key_prefix)
 
     def hand_on(later: Sequence[HandOn]) -> None:
         sender.send([_post(shelves, one) for one in later])
@@ -110,6 +113,9 @@ def build(settings: Settings) -> dramatiq.Broker:
         sight=Sighting,
         stopping=stopping.is_set,
         pause=pause,
+        cancelled=broker.cancelled,
+        progress=running.progress,
+        admit=running.admit,
     )
     bind(broker, shelves, house)
     return broker
@@ -197,4 +203,4 @@ def _end_with_parent() -> None:
 def _post(shelves: Shelves, later: HandOn) -> Post:
     job = shelves.job_for(type(later.message))
     once = Once(key=later.id, window=later.once) if later.once else None
-    return Post(job=job.name, queue=job.queue, message=later.message, id=later.id, delay=later.delay, once=once)
+    return post_for(job, later.message, id=later.id, delay=later.delay, once=once)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backroom.queue.ops import Queues
 
 POLL = timedelta(milliseconds=100)
-OVER = {"done", "dead", "unknown"}
+OVER = {"done", "dead", "cancelled", "expired", "unknown"}
 
 
 def commands(app: typer.Typer) -> None:
@@ -59,8 +59,8 @@ def run(
 
     from backroom.cli._settings import find_app, house_settings, need_postgres, open_queue  # noqa: PLC0415
     from backroom.queue.ops import Queues  # noqa: PLC0415
+    from backroom.queue.post import post_for  # noqa: PLC0415
     from backroom.queue.sender import Sender  # noqa: PLC0415
-    from backroom.queue.wire import Post  # noqa: PLC0415
     from backroom.settings import settings  # noqa: PLC0415
     from backroom.shelf import Shelves  # noqa: PLC0415
     from backroom.words.near import unknown  # noqa: PLC0415
@@ -72,7 +72,7 @@ def run(
     asked = typed(shelf[name], message, more=app)
     with open_queue() as (given, client):
         id = str(uuid_utils.uuid7())
-        Sender(client, prefix=given.key_prefix).send([Post(job=name, queue=shelf[name].queue, message=asked, id=id)])
+        Sender(client, prefix=given.key_prefix).send([post_for(shelf[name], asked, id=id)])
         typer.echo(id)
         if wait:
             queues = Queues(client, prefix=given.key_prefix)

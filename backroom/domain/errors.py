@@ -129,11 +129,15 @@ class Full(BackroomError):
     Args:
         what: What is full.
         after: When it is worth trying again.
+        why: `draining` where it takes nothing because somebody is emptying it, `late` where what it holds is too old,
+            `memory` where the engine has little memory left, anything else for a length.
     """
 
-    def __init__(self, what: str, *, after: timedelta = timedelta(seconds=1)) -> None:
-        super().__init__(f"{what} is full")
+    def __init__(self, what: str, *, after: timedelta = timedelta(seconds=1), why: str = "long") -> None:
+        said = {"draining": "is being drained", "late": "is too far behind", "memory": "has little memory left"}
+        super().__init__(f"{what} {said.get(why, 'is full')}")
         self.after = after
+        self.why = why
 
 
 class CannotStart(BackroomError):

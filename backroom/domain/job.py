@@ -22,10 +22,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from backroom.domain.backoff import Backoff
+from backroom.domain.limits import Limit, Priority, Unique
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DECLARATION = "__job__"
+MOST_LIMITS = 4
+KEPT = timedelta(hours=1)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +60,12 @@ class Job:
         batch: How many messages the function gets at once at most; 0 for a job that takes one.
         linger: How long a batch may wait for more messages once it has its first.
         ordered: Whether its messages run strictly one batch after another, in the order they were accepted.
+        priority: Urgent messages of a queue are taken before normal ones, and those before bulk; each lower class that
+            waits gets one of ten. Within a class, applications take turns.
+        limits: What its messages count for, four at most.
+        unique: When a message is not enqueued because another one stands for it; None for never.
+        expires: How long after it was sent it may still begin; None for ever.
+        kept: How long its status can be asked for after its end; zero for jobs that come in floods.
         every: When the clock asks for it: a crontab line (UTC), an interval, or None for never.
         about: Its one-line meaning.
     """
@@ -71,6 +80,11 @@ class Job:
     batch: int
     linger: timedelta
     ordered: bool
+    priority: Priority
+    limits: tuple[Limit, ...]
+    unique: Unique | None
+    expires: timedelta | None
+    kept: timedelta
     every: str | timedelta | None
     about: str
 
@@ -85,19 +99,26 @@ def job(
     batch: int = 0,
     linger: timedelta = timedelta(0),
     ordered: bool = False,
+    priority: Priority = "normal",
+    limits: tuple[Limit, ...] = (),
+    unique: Unique | None = None,
+    expires: timedelta | None = None,
+    kept: timedelta = KEPT,
     every: str | timedelta | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a job. The message type is read from the function's first annotation; see `Job` for the arguments.
 
     Raises:
         TypeError: The function's first parameter is not annotated with a message type, or a batch job's not with
-            a sequence of one.
+            a sequence of one; or its limits or uniqueness name a field that the message does not have.
     """
 
     def declare(function: Function) -> Function:
+        message = _message_type(function, batch=bool(batch))
+        _check_fields(name, message, limits, unique)
         declaration = Job(
             name=name,
-            message=_message_type(function, batch=bool(batch)),
+            message=message,
             function=function,
             queue=name if batch or ordered else queue,
             attempts=attempts,
@@ -106,6 +127,11 @@ def job(
             batch=batch,
             linger=linger,
             ordered=ordered,
+            priority=priority,
+            limits=limits,
+            unique=unique,
+            expires=expires,
+            kept=kept,
             every=every,
             about=(inspect.getdoc(function) or "").partition("\n")[0],
         )
@@ -113,6 +139,15 @@ def job(
         return function
 
     return declare
+
+
+def _check_fields(name: str, message: type[Message], limits: Sequence[Limit], unique: Unique | None) -> None:
+    fields = {field.name for field in msgspec.structs.fields(message)}
+    named = {field for limit in limits for field in limit.by} | set((unique.by if unique else None) or ())
+    if not named <= fields:
+        raise TypeError(f"{name}: {message.__name__} has no field {', '.join(sorted(named - fields))}")
+    if len(limits) > MOST_LIMITS:
+        raise TypeError(f"{name}: {len(limits)} limits; {MOST_LIMITS} at most")
 
 
 def _message_type(function: Callable[..., Any], *, batch: bool) -> type[Message]:

@@ -23,13 +23,14 @@ from dramatiq.middleware import (
     SkipMessage,
 )
 
+from backroom.domain.limits import Limit
 from backroom.queue.decide import Decide
 from backroom.queue.decisions import Again, Release
 from backroom.queue.delivery import Delivery, Lane, envelope
 from backroom.queue.hub import Hub, Kind
-from backroom.queue.open import BROKEN, Script, open_client, without_retries
+from backroom.queue.open import Script, open_client, without_retries
 from backroom.queue.timelimit import SafeTimeLimit
-from backroom.queue.wire import encode
+from backroom.queue.wire import USUAL_LINE, Argument, encode
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Worker
@@ -62,7 +63,7 @@ class ValkeyBroker(Broker):
         worker_name: str | None = None,
     ) -> None:
         super().__init__(middleware=[_Fence(), *(_usual() if middleware is None else middleware)])
-        self.actor_options |= {"batch", "linger_ms", "ordered"}
+        self.actor_options |= {"batch", "linger_ms", "ordered", "limits"}
         client = open_client(client_or_url) if isinstance(client_or_url, str) else client_or_url
         self.client = without_retries(client)
         self.prefix = prefix
@@ -73,6 +74,7 @@ class ValkeyBroker(Broker):
             Script(self.client, name, prefix=prefix) for name in ("send", "depths", "flush")
         )
         self._lanes: dict[str, Lane] = {}
+        self._limits: set[Limit] = set()
         self._hub: Hub | None = None
         self._lock = Lock()
 
@@ -93,6 +95,7 @@ class ValkeyBroker(Broker):
         if batch or ordered:
             linger = timedelta(milliseconds=actor.options.get("linger_ms", 0))
             self._lanes[actor.queue_name] = Lane(batch=batch, linger=linger, ordered=ordered)
+        self._limits.update(actor.options.get("limits", ()))
         super().declare_actor(actor)
 
     def get_declared_queues(self) -> set[str]:
@@ -114,14 +117,8 @@ class ValkeyBroker(Broker):
             message.decide(Again(after=timedelta(milliseconds=delay or 0)))
             return message
         self.emit_before("enqueue", message, delay)
-        body = encode(envelope(message))
-        args = (1, 0, 1, message.message_id, message.queue_name, body, max(0, delay or 0), "", 0, "")
         try:
-            try:
-                self._send(*args)
-            except BROKEN:
-                # An idle connection may have been closed by the other side; the script is idempotent.
-                self._send(*args)
+            self._send.repeatable(1, 0, 1, 1, *self._sealed(message, delay))
         except (redis.RedisError, OSError) as error:
             raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]  # Dramatiq has no types here
         self.emit_after("enqueue", message, delay)
@@ -145,6 +142,7 @@ class ValkeyBroker(Broker):
                     lease=self.lease,
                     worker=f"{self._worker_name}.{uuid_utils.uuid7()}",
                     lane=self._lane,
+                    limits=self._declared_limits,
                     kind=self._kind,
                 )
                 self._hub.start()
@@ -159,6 +157,11 @@ class ValkeyBroker(Broker):
                 self._hub = None
         if last:
             hub.close()
+
+    def cancelled(self, id: str) -> bool:
+        """Whether somebody wants a message that is being worked on here cancelled."""
+        hub = self._hub
+        return hub is not None and hub.cancelled(id)
 
     def hand_back(self, worker: Worker) -> None:
         """A worker begins to stop: what it has not begun returns to its queues at once."""
@@ -197,10 +200,20 @@ class ValkeyBroker(Broker):
             QueueJoinTimeout: It still does.
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
-        while any(self._depths(queue_name)[1:4]):
+        while any(self._depths(queue_name)[1:5]):
             if deadline and time.monotonic() >= deadline:
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
             time.sleep(interval / 1000)
+
+    def _sealed(self, message: Message[Any], delay: int | None) -> list[Argument]:
+        line = message.options.get("line", USUAL_LINE)
+        return [
+            *(message.message_id, message.queue_name, line),
+            *(encode(envelope(message)), max(0, delay or 0), b""),
+        ]
+
+    def _declared_limits(self) -> Iterable[Limit]:
+        return self._limits
 
     def _lane(self, queue: str) -> Lane:
         return self._lanes.get(queue) or Lane()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 from dramatiq.errors import BrokerConnectionError, Retry
 from dramatiq.middleware import Middleware, Shutdown
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dramatiq import Actor, Broker, Message, MessageProxy
 
 ATTEMPTS = 12
+MOST_RESULT_BYTES = 4_096
 
 log = structlog.get_logger()
 
@@ -44,13 +46,13 @@ class Behind(BackroomError):
 class Decide(Middleware):
     """Decides about a delivery when its job has ended.
 
-    Actor options: `attempts` (12) and `backoff` (`Backoff()`).
+    Actor options: `attempts` (12), `backoff` (`Backoff()`) and `kept`, how long the job's end can be asked for (not).
     """
 
     @property
     def actor_options(self) -> set[str]:
         """What an actor may set."""
-        return {"attempts", "backoff"}
+        return {"attempts", "backoff", "kept"}
 
     def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:  # noqa: ARG002 - its signature
         """Have Dramatiq log what is part of the trade without a stack of frames."""
@@ -61,16 +63,17 @@ class Decide(Middleware):
         broker: Broker,
         message: MessageProxy,
         *,
-        result: object = None,  # noqa: ARG002 - its signature
+        result: object = None,
         exception: BaseException | None = None,
     ) -> None:
         """Decide, unless somebody else has done so."""
         if not isinstance(message, Delivery) or message.otherwise is not None:
             return
-        if exception is None:
-            message.decide(Done())
-            return
         actor = broker.get_actor(message.actor_name)
+        kept: timedelta = actor.options.get("kept") or timedelta(0)
+        if exception is None:
+            message.decide(Done(result=_small(message, result) if kept else None, kept=kept))
+            return
         attempts: int = actor.options.get("attempts", ATTEMPTS)
         backoff: Backoff = actor.options.get("backoff") or Backoff()
         failures = exception.failures if isinstance(exception, BatchFailed) else None
@@ -80,20 +83,28 @@ class Decide(Middleware):
                 exception if failures is None else failures[held.message.message_id],
                 attempts=attempts,
                 backoff=backoff,
+                kept=kept,
             )
             for held in message.held
             if failures is None or held.message.message_id in failures
         }
         # A release of the whole delivery also tells the hub to pause, so it must be seen as such.
         away = next((one for one in decisions.values() if isinstance(one, Release) and one.engine_away), None)
-        message.decide(away if away and failures is None else Done(), except_for=decisions)
+        message.decide(away if away and failures is None else Done(kept=kept), except_for=decisions)
 
 
-def decide(message: Message[Any], error: BaseException, *, attempts: int, backoff: Backoff) -> Decision:
+def decide(
+    message: Message[Any],
+    error: BaseException,
+    *,
+    attempts: int,
+    backoff: Backoff,
+    kept: timedelta = timedelta(0),
+) -> Decision:
     """The decision about one message whose job raised an error; a counted failure is noted in its options."""
     if isinstance(error, Cancel):
         log.info("job.cancelled", job=message.actor_name, id=message.message_id)
-        return Done()
+        return Done(state="cancelled", kept=kept)
     if isinstance(error, Snooze):
         return Again(after=error.after, counted=False)
     if isinstance(error, (EngineAway, BrokerConnectionError)):
@@ -113,6 +124,20 @@ def decide(message: Message[Any], error: BaseException, *, attempts: int, backof
         after = backoff.wait(attempt, chance=random.random())  # noqa: S311 - jitter, not a secret
     log.info("job.again", job=message.actor_name, id=message.message_id, attempt=attempt, error=type(error).__name__)
     return Again(after=after)
+
+
+def _small(delivery: Delivery, result: object) -> bytes | None:
+    """What a job returned, if it is small enough to be kept with its status."""
+    if result is None or len(delivery.held) > 1:
+        return None
+    try:
+        text = msgspec.json.encode(result)
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        text = b""
+    if 0 < len(text) <= MOST_RESULT_BYTES:
+        return text
+    log.warning("job.result_dropped", job=delivery.actor_name, id=delivery.message_id, bytes=len(text))
+    return None
 
 
 def _note_failure(message: Message[Any], error: BaseException) -> int:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """The work is complete."""
+    """The work is over.
+
+    Attributes:
+        state: Whether it is complete, or was stopped on purpose.
+        result: What it returned, as JSON; `None` for nothing.
+        kept: How long that can be asked for; zero for not at all.
+    """
+
+    state: Literal["done", "cancelled"] = "done"
+    result: bytes | None = None
+    kept: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

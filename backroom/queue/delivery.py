@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from dramatiq import Message, MessageProxy
 
 from backroom.queue.decisions import Again, Dead, Decision, Done
-from backroom.queue.wire import Envelope, milliseconds, pack
+from backroom.queue.wire import Argument, Ending, Envelope, milliseconds, pack
 
 if TYPE_CHECKING:
     from backroom.queue.hub import Hub
 
-Order = tuple[str, str, int, int, bytes, str]
-
 MOST_REASON_CHARS = 500
+# How long the id of a message is remembered after its end, at least: a repeated enqueue does nothing.
+TOMBSTONE = timedelta(minutes=10)
 
 # A message of an ordered queue keeps its turn while it waits for its next attempt, so the wait holds up the others.
 LONGEST_ORDERED_WAIT = timedelta(seconds=5)
@@ -53,6 +55,34 @@ class Held:
     nth: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What the settle script is to do about one message.
+
+    Attributes:
+        what: done, again, dead or release.
+        id: The message.
+        token: The fence.
+        ms: How long to wait, or to remember the end.
+        body: The message as it is from now on, or its ending.
+        note: The reason, or how it travels from now on.
+        posts: What is enqueued in the same step, if this is still ours to decide.
+    """
+
+    what: str
+    id: str
+    token: int
+    ms: int = 0
+    body: bytes = b""
+    note: str = ""
+    posts: Sequence[Sequence[Argument]] = ()
+
+    def arguments(self) -> list[Argument]:
+        """As the settle script takes it."""
+        head: list[Argument] = [self.what, self.id, self.token, self.ms, self.body, self.note, len(self.posts)]
+        return [*head, *(value for post in self.posts for value in post)]
+
+
 class Delivery(MessageProxy):
     """What Dramatiq's worker handles. Its text names the job and the id only, because Dramatiq logs it."""
 
@@ -64,6 +94,12 @@ class Delivery(MessageProxy):
         self.decisions: Mapping[str, Decision] | None = None
         self.otherwise: Decision | None = None
         self.settled = False
+        self.cancelled = False
+        self._posts: list[Sequence[Argument]] = []
+
+    def hand_on(self, post: Sequence[Argument]) -> None:
+        """Enqueue something in the same step in which the first message of this delivery is settled."""
+        self._posts.append(post)
 
     def decide(self, decision: Decision, *, except_for: Mapping[str, Decision] | None = None) -> None:
         """Decide about every message in it; the last word counts."""
@@ -74,10 +110,14 @@ class Delivery(MessageProxy):
         """What the settle script is to do."""
         chosen = self.decisions or {}
         otherwise = self.otherwise or (Dead(reason=self._why_failed()) if self.failed else Done())
-        return [
-            order(held, chosen.get(held.message.message_id, otherwise), lane=self.lane, together=len(self.held) > 1)
+        together = len(self.held) > 1
+        orders = [
+            order(held, chosen.get(held.message.message_id, otherwise), lane=self.lane, together=together)
             for held in self.held
         ]
+        if self._posts:
+            orders[0] = replace(orders[0], posts=tuple(self._posts))
+        return orders
 
     def _why_failed(self) -> str:
         return str(self._exception or "rejected")
@@ -97,17 +137,35 @@ class Delivery(MessageProxy):
 
 def order(held: Held, decision: Decision, *, lane: Lane, together: bool = False) -> Order:
     """One decision in the words of the settle script."""
-    message = held.message
+    message, token = held.message, held.token
     if isinstance(decision, Done):
-        return ("done", message.message_id, held.token, 0, b"", "")
+        ms = milliseconds(max(TOMBSTONE, decision.kept))
+        return Order(what="done", id=message.message_id, token=token, ms=ms, body=_ending(message, decision))
     if isinstance(decision, Again):
         after = min(decision.after, LONGEST_ORDERED_WAIT) if lane.ordered else decision.after
         # What failed in company is tried alone, so that one message cannot take the others with it.
         note = " ".join(["alone"] * (together and decision.counted) + ["ordered"] * lane.ordered)
-        return ("again", message.message_id, held.token, milliseconds(after), pack(envelope(message)), note)
+        body = pack(envelope(message))
+        return Order(what="again", id=message.message_id, token=token, ms=milliseconds(after), body=body, note=note)
     if isinstance(decision, Dead):
-        return ("dead", message.message_id, held.token, 0, pack(envelope(message)), decision.reason[:MOST_REASON_CHARS])
-    return ("release", message.message_id, held.token, 0, b"", "")
+        reason = decision.reason[:MOST_REASON_CHARS]
+        return Order(what="dead", id=message.message_id, token=token, body=pack(envelope(message)), note=reason)
+    return Order(what="release", id=message.message_id, token=token)
+
+
+def _ending(message: Message[Any], done: Done) -> bytes:
+    """What there is to tell about an end; nothing where everybody would guess it."""
+    attempts = int(message.options.get("attempt", 0))
+    if not done.kept or (done.state == "done" and done.result is None and not attempts):
+        return b""
+    ending = Ending(
+        state=done.state,
+        at=time.time_ns() // 1_000_000,
+        attempts=attempts,
+        errors=message.options.get("errors", []),
+        result=msgspec.Raw(done.result) if done.result is not None else msgspec.UNSET,
+    )
+    return msgspec.json.encode(ending)
 
 
 def envelope(message: Message[Any]) -> Envelope:

@@ -16,8 +16,9 @@ import structlog
 from dramatiq import Message
 
 from backroom.domain.errors import Invalid
+from backroom.domain.limits import Limit
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
-from backroom.queue.delivery import MOST_REASON_CHARS, Delivery, Held, Lane, order
+from backroom.queue.delivery import MOST_REASON_CHARS, Delivery, Held, Lane, Order, order
 from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
 from backroom.queue.rows import Row, adopted, fetched, in_deliveries
@@ -31,7 +32,8 @@ FLUSH = timedelta(seconds=5)
 PARK = timedelta(seconds=30)
 LONGEST_PARKED = timedelta(hours=24)
 MOST_UNSETTLED = 4  # times the capacity
-HEADER = 6
+HEADER = 8
+LIMIT_FIELDS = 5
 
 Kind = Literal["one", "batch", "unknown"]
 
@@ -47,6 +49,7 @@ class Hub:
         lease: How long the others wait for a sign of life.
         worker: A name that no other worker has ever had.
         lane: How a queue's messages travel.
+        limits: Those that jobs declare here.
         kind: Whether a job takes one message or a batch here, or is unknown.
     """
 
@@ -58,14 +61,16 @@ class Hub:
         lease: timedelta,
         worker: str,
         lane: Callable[[str], Lane],
+        limits: Callable[[], Iterable[Limit]],
         kind: Callable[[str], Kind],
     ) -> None:
         self.worker = worker
         self._client = client
         self._base = base(prefix)
         self._lease_ms = milliseconds(lease)
-        self._lease = Lease(Script(client, "beat", prefix=prefix), worker=worker, length=lease)
+        self._lease = Lease(Script(client, "beat", prefix=prefix), worker=worker, length=lease, cancel=self._cancel)
         self._lane = lane
+        self._limits = limits
         self._kind = kind
         self._fetch, self._begin, self._adopt, self._leave = (
             Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "leave")
@@ -83,6 +88,7 @@ class Hub:
         self._undecided = 0
         self._in_flight = 0
         self._held: dict[str, int] = {}
+        self._cancelled: set[str] = set()
         self._settled_meanwhile: set[int] | None = None
         self._engine_pause = 0.0
         self._paused_until = 0.0
@@ -144,6 +150,10 @@ class Hub:
             if self._free() >= self._worth_a_call():
                 self._room.notify_all()
         self._settler.add(Settlement(orders=delivery.orders(), delivery=delivery))
+
+    def cancelled(self, id: str) -> bool:
+        """Whether somebody wants a message that we hold cancelled."""
+        return id in self._cancelled
 
     def hand_back(self, deliveries: Iterable[Delivery] = ()) -> None:
         """Fetch no more, and return at once what nobody has begun."""
@@ -281,15 +291,25 @@ class Hub:
         for queue in queues[turn:] + queues[:turn]:
             lane = self._lane(queue)
             lanes += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
-        reply = self._fetch(self.worker, self._lease_ms, free, int(self._lease.may_judge()), len(queues), *lanes)
-        due, more, dead, back, poison, was_gone = reply[:HEADER]
+        limits = [value for limit in self._limits() for value in _limit_arguments(limit)]
+        judges = int(self._lease.may_judge())
+        numbers = (free, judges, len(limits) // LIMIT_FIELDS, len(queues))
+        reply = self._fetch(self.worker, self._lease_ms, *numbers, *limits, *lanes)
+        due, more, dead, back, poison, was_gone, expired, asked = reply[:HEADER]
         self._lease.heard(was_gone=bool(was_gone and self._held))
         if dead:
             log.warning("worker.dead", by=self.worker, workers=dead, messages_back=back, poison=poison)
-        self._hand_out(fetched(reply[HEADER:]))
+        if expired:
+            log.info("message.expired", by=self.worker, count=expired)
+        self._cancel(reply[HEADER : HEADER + asked])
+        self._hand_out(fetched(reply[HEADER + asked :]))
         if more:
             return 0.0
         return self._longest_wait if due < 0 else max(0.001, due / 1000)
+
+    def _cancel(self, ids: Iterable[bytes]) -> None:
+        with self._room:
+            self._cancelled |= {id.decode() for id in ids}
 
     def _adopt_strays(self) -> None:
         with self._room:
@@ -336,7 +356,8 @@ class Hub:
             with self._room:
                 self._in_flight += 1
                 self._held[id] = token
-            self._settler.add(Settlement(orders=[("dead", id, token, 0, b"", str(error)[:MOST_REASON_CHARS])]))
+            reason = str(error)[:MOST_REASON_CHARS]
+            self._settler.add(Settlement(orders=[Order(what="dead", id=id, token=token, note=reason)]))
             return None
         message: Message[Any] = Message(
             queue_name=queue,
@@ -373,12 +394,20 @@ class Hub:
         with self._room:
             self._in_flight -= len(settlements)
             for settlement in settlements:
-                for _, id, token, *_ in settlement.orders:
-                    if self._held.get(id) == token:
-                        del self._held[id]
+                for one in settlement.orders:
+                    if self._held.get(one.id) == one.token:
+                        del self._held[one.id]
                     if self._settled_meanwhile is not None:
-                        self._settled_meanwhile.add(token)
+                        self._settled_meanwhile.add(one.token)
+                    if self._cancelled:
+                        self._cancelled.discard(one.id)
             self._room.notify_all()
+
+
+def _limit_arguments(limit: Limit) -> Iterator[str | int]:
+    rate = limit.rate
+    yield from (limit.name, limit.concurrent)
+    yield from (rate.count, milliseconds(rate.per), rate.burst) if rate else (0, 0, 0)
 
 
 def _parked(message: Message[Any]) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from threading import Event, Thread
 
@@ -26,13 +27,17 @@ class Lease:
         script: `beat.lua`.
         worker: Whose lease.
         length: How long the others wait for a sign of life.
+        cancel: Told which of its messages somebody wants cancelled.
 
     Attributes:
         strayed: Whether the engine may count something as ours that we do not know of, or the other way round.
     """
 
-    def __init__(self, script: Script, *, worker: str, length: timedelta) -> None:
+    def __init__(
+        self, script: Script, *, worker: str, length: timedelta, cancel: Callable[[Iterable[bytes]], None]
+    ) -> None:
         self.strayed = False
+        self._cancel = cancel
         self._script = script
         self._worker = worker
         self._length = length
@@ -81,7 +86,7 @@ class Lease:
         wait = every
         while not self._over.wait(wait):
             try:
-                was_gone = self._script(self._worker, milliseconds(self._length))
+                was_gone, *cancelled = self._script(self._worker, milliseconds(self._length))
             except (redis.RedisError, OSError) as error:
                 if wait == every:
                     log.warning("beat.missed", worker=self._worker, error=type(error).__name__)
@@ -89,4 +94,5 @@ class Lease:
                 wait = min(every, LONGEST_RETRY)
             else:
                 self.heard(was_gone=bool(was_gone))
+                self._cancel(cancelled)
                 wait = every

@@ -26,6 +26,9 @@ MOST_CONNECTIONS = 64
 # More than a process has threads, each of which uses one at a time.
 MOST_THREADS = 1_024
 
+# How a script's first line begins that needs more than the common chunk.
+NEEDS = "-- needs "
+
 # What a broken idle connection looks like; a time-out is no such thing, for the command may still be running.
 BROKEN = (redis.ConnectionError, ConnectionError)
 
@@ -79,6 +82,13 @@ class Script:
         """Run it, and return the engine's reply as it is."""
         return self._script(keys=self._keys, args=args)
 
+    def repeatable(self, *args: str | bytes | float) -> Any:
+        """The same for a script that may be repeated: once more where the other side had closed an idle connection."""
+        try:
+            return self(*args)
+        except BROKEN:
+            return self(*args)
+
 
 class AsyncScript:
     """The same for an event loop."""
@@ -91,12 +101,25 @@ class AsyncScript:
         """Run it, and return the engine's reply as it is."""
         return await self._script(keys=self._keys, args=args)
 
+    async def repeatable(self, *args: str | bytes | float) -> Any:
+        """The same for a script that may be repeated: once more where the other side had closed an idle connection."""
+        try:
+            return await self(*args)
+        except BROKEN:
+            return await self(*args)
+
 
 @cache
 def source(name: str) -> str:
-    """A script with the common chunk before it."""
-    folder = files("backroom.queue") / "lua"
-    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    """A script with the chunks before it that it needs: the common one, and those that its first line names."""
+    text = _chunk(name)
+    first, _, _ = text.partition("\n")
+    needs = first.removeprefix(NEEDS).split() if first.startswith(NEEDS) else []
+    return "\n".join([*map(_chunk, ["common", *needs]), text])
+
+
+def _chunk(name: str) -> str:
+    return (files("backroom.queue") / "lua" / f"{name}.lua").read_text("utf-8")
 
 
 def base(prefix: str) -> str:

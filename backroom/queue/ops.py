@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from backroom.domain.errors import Invalid, QueueAway
-from backroom.queue.open import BROKEN, AsyncScript, Script, queue_away
-from backroom.queue.wire import decode, pack
+from backroom.queue.life import Life, State, life
+from backroom.queue.open import AsyncScript, Script, queue_away
+from backroom.queue.wire import USUAL_LINE, Envelope, decode, milliseconds, pack
 
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-State = Literal["queued", "scheduled", "running", "dead", "done", "unknown"]
+Intake = Literal["open", "paused", "draining"]
+Cancelled = Literal["cancelled", "asked", "dead", "done", "unknown"]
 
 MOST_LISTED = 1_000
 # So many bodies are read in one step; the engine does nothing else meanwhile.
@@ -31,14 +33,22 @@ class Depth:
         ready: Messages that could be taken now.
         delayed: Messages that are due later.
         inflight: Messages that a worker holds.
+        limited: Messages that wait for a limit.
         oldest: How long ago the first ready message was sent; None where none is ready or its age cannot be read.
+        intake: `paused`, nothing is taken out; `draining`, nothing is taken in.
+        most: How many may be in flight at once, if an operator has set that.
+        mark: How many may be ready before nothing more is taken in, if an operator has set that.
     """
 
     queue: str
     ready: int
     delayed: int
     inflight: int
+    limited: int
     oldest: timedelta | None
+    intake: Intake = "open"
+    most: int | None = None
+    mark: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,25 +94,92 @@ class Queues:
 
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
         self._client = client
-        self._depths, self._find, self._dead, self._letters, self._revive, self._discard, self._workers = (
-            Script(client, name, prefix=prefix)
-            for name in ("depths", "find", "dead", "letters", "revive", "discard", "workers")
-        )
+        names = ("depths", "find", "dead", "letters", "revive", "discard", "workers", "cancel", "rule", "peek", "move")
+        self._scripts = {name: Script(client, name, prefix=prefix) for name in (*names, "flush")}
 
     def depths(self) -> dict[str, Depth]:
         """How much each queue holds, by name."""
-        reply = self._ask(self._depths)
+        now = time.time_ns() // 1_000_000
         found = {}
-        for queue, ready, delayed, inflight, id, body in _rows(reply, 6):
-            name = queue.decode()
-            age = _age(id.decode(), body)
-            found[name] = Depth(queue=name, ready=ready, delayed=delayed, inflight=inflight, oldest=age)
+        for name, ready, delayed, inflight, limited, intake, most, mark, sent in _rows(self._ask("depths"), 9):
+            found[name.decode()] = Depth(
+                queue=name.decode(),
+                ready=ready,
+                delayed=delayed,
+                inflight=inflight,
+                limited=limited,
+                oldest=timedelta(milliseconds=max(0, now - sent)) if sent else None,
+                intake=intake.decode() or "open",
+                most=int(most) if most else None,
+                mark=int(mark) if mark else None,
+            )
         return dict(sorted(found.items()))
 
+    def rule(
+        self,
+        queue: str,
+        *,
+        intake: Intake | None = None,
+        most: int | None = None,
+        mark: int | None = None,
+        age: timedelta | None = None,
+    ) -> None:
+        """Set what is wanted of a queue, for every worker and door at once; None leaves a rule as it is.
+
+        Args:
+            queue: Which one.
+            intake: `open`, `paused` (nothing is taken out) or `draining` (nothing is taken in).
+            most: How many messages may be in flight at once; 0 for any number.
+            mark: How many may be ready before nothing more is taken in; 0 for the usual mark.
+            age: How old the oldest may be before nothing more is taken in; zero for any age.
+
+        Raises:
+            Invalid: A rule is not one of these.
+        """
+        if intake is not None and intake not in get_args(Intake):
+            raise Invalid("/intake", "is not a state of a queue", "open, paused or draining")
+        if any(number is not None and number < 0 for number in (most, mark)):
+            raise Invalid("", "is below zero", "0 takes the rule away")
+        wanted = {
+            "state": None if intake is None else intake.replace("open", ""),
+            "most": None if most is None else str(most or ""),
+            "mark": None if mark is None else str(mark or ""),
+            "age": None if age is None else str(milliseconds(age) or ""),
+        }
+        rules = [text for name, value in wanted.items() if value is not None for text in (name, value)]
+        if rules:
+            self._ask("rule", queue, *rules)
+
+    def peek(self, queue: str, limit: int = 10) -> list[Envelope]:
+        """The messages that wait in a queue, those first that are taken next; what cannot be read is left out."""
+        found = []
+        for id, body in _rows(self._ask("peek", queue, max(1, min(limit, BODIES_AT_ONCE))), 2):
+            try:
+                found.append(decode(body, id=id.decode()))
+            except Invalid:
+                continue
+        return found
+
+    def move(self, queue: str, to: str, *, limit: int) -> int:
+        """Move messages that wait in one queue to the end of another; say how many went. A few hundred at a time."""
+        return int(self._ask("move", queue, to, limit))
+
+    def purge(self, queue: str) -> int:
+        """Drop all messages of a queue that no worker holds; say how many there were."""
+        return int(self._ask("flush", queue))
+
+    def life(self, id: str) -> Life:
+        """What became of a message."""
+        return life(id, self._ask("find", id))
+
     def find(self, id: str) -> tuple[State, bytes | None]:
-        """Where a message is, and its body where it still has one. `done` is known for ten minutes."""
-        state, body = self._ask(self._find, id)
-        return cast("State", state.decode()), body or None
+        """Where a message is, and its body where it still has one."""
+        found = self.life(id)
+        return found.state, found.body or None
+
+    def cancel(self, id: str) -> Cancelled:
+        """Cancel a message: at once while it waits; what runs is asked to stop, and what fails then does not return."""
+        return cast("Cancelled", self._ask("cancel", id).decode())
 
     def dead(self, limit: int = 100, after: str = "") -> list[Dead]:
         """The dead letters, newest first.
@@ -114,14 +191,14 @@ class Queues:
         Raises:
             Invalid: The last one seen is not dead any more.
         """
-        there, *ids = self._ask(self._dead, max(1, min(limit, MOST_LISTED)), after)
+        there, *ids = self._ask("dead", max(1, min(limit, MOST_LISTED)), after)
         if not there:
             raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
-        return [_dead(*row) for some in _rows(ids, BODIES_AT_ONCE) for row in _rows(self._ask(self._letters, *some), 4)]
+        return [_dead(*row) for some in _rows(ids, BODIES_AT_ONCE) for row in _rows(self._ask("letters", *some), 4)]
 
     def dead_letter(self, id: str) -> Dead | None:
         """One of them; None where it is not dead."""
-        return next((_dead(*row) for row in _rows(self._ask(self._letters, id), 4)), None)
+        return next((_dead(*row) for row in _rows(self._ask("letters", id), 4)), None)
 
     def retry(self, id: str) -> bool:
         """Put a dead letter back on its queue with all its attempts before it; say whether it was there.
@@ -136,17 +213,18 @@ class Queues:
         message.options = {
             name: value for name, value in message.options.items() if name not in {"attempt", "errors", "parked"}
         }
-        return bool(self._ask(self._revive, id, message.queue_name, pack(message)))
+        line = message.options.get("line", USUAL_LINE)
+        return bool(self._ask("revive", id, message.queue_name, line, pack(message)))
 
     def discard(self, id: str) -> bool:
         """Drop a message that is dead or waits; say whether it was dropped. What a worker holds is left to it."""
-        return int(self._ask(self._discard, id)) == 1
+        return int(self._ask("discard", id)) == 1
 
     def workers(self) -> list[WorkerSeen]:
         """Who has a lease."""
         return [
             WorkerSeen(name=name.decode(), lease_left=timedelta(milliseconds=left), holds=holds)
-            for name, left, holds in _rows(self._ask(self._workers), 3)
+            for name, left, holds in _rows(self._ask("workers"), 3)
         ]
 
     def check_durability(self) -> list[str]:
@@ -164,13 +242,9 @@ class Queues:
             if config.get(name) != value
         ]
 
-    def _ask(self, script: Script, *args: str | bytes | float) -> Any:
+    def _ask(self, script: str, *args: str | bytes | float) -> Any:
         with queue_away():
-            try:
-                return script(*args)
-            except BROKEN:
-                # An idle connection may have been closed by the other side; every script may be repeated.
-                return script(*args)
+            return self._scripts[script].repeatable(*args)
 
 
 class AsyncQueues:
@@ -181,9 +255,13 @@ class AsyncQueues:
 
     async def find(self, id: str) -> tuple[State, bytes | None]:
         """See `Queues.find`."""
+        found = await self.life(id)
+        return found.state, found.body or None
+
+    async def life(self, id: str) -> Life:
+        """See `Queues.life`."""
         with queue_away():
-            state, body = await self._find(id)
-        return cast("State", state.decode()), body or None
+            return life(id, await self._find.repeatable(id))
 
 
 def _dead(id: bytes, at: int, reason: bytes, body: bytes) -> Dead:
@@ -205,16 +283,6 @@ def _dead(id: bytes, at: int, reason: bytes, body: bytes) -> Dead:
         attempts=attempts,
         body=body,
     )
-
-
-def _age(id: str, body: bytes) -> timedelta | None:
-    if not id:
-        return None
-    try:
-        sent = decode(body, id=id).message_timestamp
-    except Invalid:
-        return None
-    return max(timedelta(0), timedelta(milliseconds=time.time_ns() // 1_000_000 - sent))
 
 
 def _rows(values: list[Any], width: int) -> list[list[Any]]:

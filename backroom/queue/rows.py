@@ -43,7 +43,7 @@ def adopted(values: Sequence[Any]) -> list[Row]:
     """The rows of an adopt, each on its own, in the order in which they were taken."""
     rows = []
     for at in range(0, len(values), 3):
-        token, queue, nth = values[at + 1].split(b"|")[:3]
+        token, nth, _, queue, _ = values[at + 1].split(b"|", 4)
         rows.append(Row(queue.decode(), 0, values[at].decode(), int(token), int(nth), values[at + 2]))
     return sorted(rows, key=lambda row: row.token)
 

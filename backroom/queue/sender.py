@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import uuid_utils
 
 from backroom.domain.errors import BackroomError, Full, Invalid, QueueAway
-from backroom.queue.open import BROKEN, AsyncScript, Script, queue_away
-from backroom.queue.wire import Post, Posted, milliseconds, seal
+from backroom.queue.open import TIMEOUT, AsyncScript, Script, queue_away
+from backroom.queue.unit import MOST_BYTES_IN_A_CALL, MOST_IN_A_CALL, Answer, Unit, answers, arguments, unit, units
+from backroom.queue.wire import Post, Posted
 
 if TYPE_CHECKING:
     import redis
@@ -22,47 +24,127 @@ if TYPE_CHECKING:
 
     from backroom.queue.hot import HotPut
 
-MOST_IN_A_CALL = 500
-MOST_BYTES_IN_A_CALL = 8 * 1024 * 1024
 MOST_WAITING = 10_000
-MOST_ONCE_KEY_CHARS = 300
-
-# What `send.lua` says of a post; zero is one that was seen before.
-_FRESH, _CONFLICT = 1, 2
-
-Argument = str | bytes | float
 
 log = structlog.get_logger()
 
 
-class Sender:
-    """Sends from a thread. One call of the engine per 500 posts."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Waiting:
+    """A unit, and where its answer goes."""
 
-    def __init__(self, client: redis.Redis, *, prefix: str) -> None:
+    unit: Unit
+    reply: Future[Answer] | asyncio.Future[Answer]
+
+    def answer(self, said: Answer | BackroomError) -> None:
+        if self.reply.done():
+            return
+        if isinstance(said, BackroomError):
+            self.reply.set_exception(said)
+        else:
+            self.reply.set_result(said)
+
+
+class _Buffer:
+    """What waits to be sent, within bounds."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: deque[_Waiting] = deque()
+        self._posts = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, waiting: Sequence[_Waiting]) -> None:
+        posts = sum(one.unit.posts for one in waiting)
+        if self._posts + posts > self._most and self._posts:
+            raise Full("the buffer before the queue")
+        self._waiting.extend(waiting)
+        self._posts += posts
+
+    def next_call(self) -> Iterator[_Waiting]:
+        posts = size = 0
+        while self._waiting:
+            one = self._waiting[0]
+            if posts and (posts + one.unit.posts > MOST_IN_A_CALL or size + one.unit.bytes > MOST_BYTES_IN_A_CALL):
+                return
+            self._waiting.popleft()
+            self._posts -= one.unit.posts
+            # Who has stopped waiting was told so; sending it now would only surprise.
+            if not one.reply.done():
+                posts, size = posts + one.unit.posts, size + one.unit.bytes
+                yield one
+
+
+class Sender:
+    """Sends from threads. What they ask for while a call is under way travels together in the next one.
+
+    Args:
+        client: Its connections; they must not repeat commands by themselves.
+        prefix: What every key starts with.
+        always: Whether to enqueue however full a queue is: for work that follows from work, which would otherwise keep
+            a full queue from ever getting shorter.
+        most_waiting: How many posts may wait to be sent.
+        timeout: How long one waits for its turn.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        prefix: str,
+        always: bool = False,
+        most_waiting: int = MOST_WAITING,
+        timeout: timedelta = TIMEOUT,
+    ) -> None:
         self._script = Script(client, "send", prefix=prefix)
+        self._always = always
+        self._timeout = timeout.total_seconds()
+        self._buffer = _Buffer(most_waiting)
+        self._entering = Lock()
+        self._calling = Lock()
 
     def send(self, posts: Sequence[Post]) -> list[Posted]:
-        """Put messages on the queue, in this order.
+        """Put messages on the queue, in this order. One call of the engine takes 500.
 
         Raises:
             Invalid: One of them cannot be sent; then none is.
+            Full: A queue takes nothing more, or too much waits to be sent. Of more than 500, some may be enqueued.
             QueueAway: Valkey does not answer, or refuses to write; some may have been enqueued, and sending all of
                 them again is safe.
         """
-        units = [_unit(part) for part in _parts(posts)]
-        posted: list[Posted] = []
-        for unit in units:
-            with queue_away():
-                posted += _posted(self._call([1, *unit.args])[1:])
-        return posted
-
-    def _call(self, args: list[Argument]) -> list[Any]:
+        mine = [_Waiting(unit=one, reply=Future()) for one in units(posts, always=self._always)]
+        with self._entering:
+            self._buffer.add(mine)
+        # Whoever has the lock sends for all that wait; mine may have travelled with somebody else's.
+        if not self._calling.acquire(timeout=self._timeout):
+            for one in mine:
+                one.reply.cancel()
+            raise QueueAway("no turn to send in time")
         try:
-            reply: list[Any] = self._script(*args)
-        except BROKEN:
-            # An idle connection may have been closed by the other side; the script is idempotent.
-            reply = self._script(*args)
-        return reply
+            while not all(one.reply.done() for one in mine):
+                self._call()
+        finally:
+            self._calling.release()
+        return [posted for one in mine for posted in one.reply.result().posted]
+
+    def _call(self) -> None:
+        with self._entering:
+            group = list(self._buffer.next_call())
+        sent = [one.unit for one in group]
+        try:
+            with queue_away():
+                reply = self._script.repeatable(*arguments(sent))
+        except BaseException as error:
+            said = error if isinstance(error, BackroomError) else QueueAway("interrupted while sending")
+            for one in group:
+                one.answer(said)
+            if said is not error:
+                raise
+        else:
+            for one, answer in zip(group, answers(reply, sent), strict=True):
+                one.answer(answer)
 
 
 class AsyncSender:
@@ -85,9 +167,7 @@ class AsyncSender:
     ) -> None:
         self._script = AsyncScript(client, "send", prefix=prefix)
         self._timeout = timeout.total_seconds()
-        self._most_waiting = most_waiting
-        self._waiting: deque[_Unit] = deque()
-        self._count = 0
+        self._buffer = _Buffer(most_waiting)
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -96,12 +176,12 @@ class AsyncSender:
 
         Raises:
             Invalid: One of them cannot be sent; then none is.
-            Full: Too much waits to be sent already.
+            Full: A queue takes nothing more, or too much waits to be sent. Of more than 500, some may be enqueued.
             QueueAway: Valkey did not answer in time, or refuses to write; some may have been enqueued, and sending
                 all of them again is safe.
         """
-        replies = await self._submit([_unit(part) for part in _parts(posts)])
-        return [posted for reply in replies for posted in _posted(reply[1:])]
+        replies = await self._submit(units(posts))
+        return [posted for reply in replies for posted in reply.posted]
 
     async def put_and_send(self, hot: HotPut, posts: Sequence[Post]) -> int | None:
         """Change a hot value and enqueue messages in one step.
@@ -114,9 +194,8 @@ class AsyncSender:
         """
         if len(posts) > MOST_IN_A_CALL:
             raise Invalid("", f"is {len(posts)} messages with one hot value", f"at most {MOST_IN_A_CALL}")
-        (reply,) = await self._submit([_unit(posts, hot=hot)])
-        version = int(reply[0])
-        return None if version < 0 else version
+        (reply,) = await self._submit([unit(posts, hot=hot)])
+        return reply.version
 
     async def close(self) -> None:
         """Send what waits, then refuse what comes."""
@@ -124,141 +203,38 @@ class AsyncSender:
         if self._pump is not None:
             await self._pump
 
-    async def _submit(self, units: list[_Unit]) -> list[list[Any]]:
+    async def _submit(self, sent: list[Unit]) -> list[Answer]:
         if self._closed:
             raise QueueAway("the sender is closed")
-        count = sum(unit.posts for unit in units)
-        if self._count + count > self._most_waiting and self._count:
-            raise Full("the buffer before the queue")
         loop = asyncio.get_running_loop()
-        for unit in units:
-            unit.reply = loop.create_future()
-        self._waiting.extend(units)
-        self._count += count
+        futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in sent]
+        self._buffer.add([_Waiting(unit=one, reply=reply) for one, reply in zip(sent, futures, strict=True)])
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._run())
-        replies = asyncio.gather(*(unit.reply for unit in units if unit.reply is not None))
         try:
             async with asyncio.timeout(self._timeout):
-                return await replies
+                return await asyncio.gather(*futures)
         except TimeoutError:
             raise QueueAway("no answer in time") from None
 
     async def _run(self) -> None:
-        while self._waiting:
+        while self._buffer:
             # One turn of the loop, so that callers that are ready now travel in this call.
             await asyncio.sleep(0)
-            units = list(self._next_call())
-            if not units:
-                continue
-            try:
-                replies = await self._call(units)
-            except BackroomError as error:
-                for unit in units:
-                    unit.fail(error)
-            else:
-                for unit, reply in zip(units, replies, strict=True):
-                    unit.answer(reply)
+            group = list(self._buffer.next_call())
+            if group:
+                await self._call(group)
 
-    def _next_call(self) -> Iterator[_Unit]:
-        posts = size = 0
-        while self._waiting:
-            unit = self._waiting[0]
-            if posts and (posts + unit.posts > MOST_IN_A_CALL or size + unit.bytes > MOST_BYTES_IN_A_CALL):
-                return
-            self._waiting.popleft()
-            self._count -= unit.posts
-            # Who has stopped waiting was told so; sending it now would only surprise.
-            if unit.wanted:
-                posts, size = posts + unit.posts, size + unit.bytes
-                yield unit
-
-    async def _call(self, units: list[_Unit]) -> list[list[Any]]:
-        args: list[Argument] = [len(units)]
-        for unit in units:
-            args += unit.args
+    async def _call(self, group: list[_Waiting]) -> None:
+        sent = [one.unit for one in group]
         try:
             with queue_away():
                 async with asyncio.timeout(self._timeout):
-                    try:
-                        reply = await self._script(*args)
-                    except BROKEN:
-                        # An idle connection may have been closed by the other side; the script is idempotent.
-                        reply = await self._script(*args)
+                    reply: Any = await self._script.repeatable(*arguments(sent))
         except QueueAway as error:
-            log.warning("queue.away", waiting=len(self._waiting), error=type(error.__cause__).__name__)
-            raise
-        return list(_split(reply, units))
-
-
-@dataclass(kw_only=True, slots=True)
-class _Unit:
-    """Posts that travel together, perhaps with a hot value."""
-
-    args: list[Argument]
-    posts: int
-    bytes: int
-    reply: asyncio.Future[list[Any]] | None = field(default=None)
-
-    @property
-    def wanted(self) -> bool:
-        return self.reply is not None and not self.reply.done()
-
-    def answer(self, reply: list[Any]) -> None:
-        if self.reply is not None and not self.reply.done():
-            self.reply.set_result(reply)
-
-    def fail(self, error: BackroomError) -> None:
-        if self.reply is not None and not self.reply.done():
-            self.reply.set_exception(error)
-
-
-def _parts(posts: Sequence[Post]) -> Iterator[Sequence[Post]]:
-    for at in range(0, len(posts), MOST_IN_A_CALL):
-        yield posts[at : at + MOST_IN_A_CALL]
-
-
-def _unit(posts: Sequence[Post], *, hot: HotPut | None = None) -> _Unit:
-    args: list[Argument] = []
-    if hot is None:
-        args.append(0)
-    else:
-        expected = "" if hot.expected is None else hot.expected
-        # The nonce makes a repeated put see itself rather than a conflict.
-        nonce = str(uuid_utils.uuid7())
-        args += [1, hot.key, expected, hot.value, int(hot.ended), max(1, milliseconds(hot.ttl)), nonce]
-    args.append(len(posts))
-    size = len(hot.value) if hot else 0
-    for post in posts:
-        body = seal(post)
-        size += len(body)
-        args += [post.id, post.queue, body, milliseconds(post.delay), *_once(post)]
-    return _Unit(args=args, posts=len(posts), bytes=size)
-
-
-def _once(post: Post) -> tuple[str, int, str]:
-    if post.once is None:
-        return "", 0, ""
-    if not 0 < len(post.once.key) <= MOST_ONCE_KEY_CHARS:
-        raise Invalid("/once", "is not a key", f"1 to {MOST_ONCE_KEY_CHARS} characters")
-    return post.once.key, max(1, milliseconds(post.once.window)), post.once.fingerprint
-
-
-def _split(reply: Iterable[Any], units: list[_Unit]) -> Iterator[list[Any]]:
-    values = list(reply)
-    at = 0
-    for unit in units:
-        end = at + 1 + 2 * unit.posts
-        yield values[at:end]
-        at = end
-
-
-def _posted(reply: Sequence[Any]) -> list[Posted]:
-    return [
-        Posted(id=_text(reply[at]), fresh=int(reply[at + 1]) == _FRESH, conflict=int(reply[at + 1]) == _CONFLICT)
-        for at in range(0, len(reply), 2)
-    ]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+            log.warning("queue.away", waiting=len(self._buffer), error=type(error.__cause__).__name__)
+            for one in group:
+                one.answer(error)
+        else:
+            for one, answer in zip(group, answers(reply, sent), strict=True):
+                one.answer(answer)

@@ -88,10 +88,10 @@ class Settler:
 
     def _carry_out(self, settlements: list[Settlement]) -> None:
         orders = [order for settlement in settlements for order in settlement.orders]
-        reply, tries = self._until_answered([value for order in orders for value in order], len(orders))
+        reply, tries = self._until_answered([value for order in orders for value in order.arguments()], len(orders))
         # After a lost reply, a refusal may only mean that the first try was heard.
         if tries == 1 and not all(reply):
-            refused = [order[1] for order, answer in zip(orders, reply, strict=True) if not answer]
+            refused = [order.id for order, answer in zip(orders, reply, strict=True) if not answer]
             log.warning("decision.refused", worker=self._worker, messages=refused[:10], count=len(refused))
         self._settled(settlements)
 

@@ -77,6 +77,9 @@ class World:
             sight=lambda *_: None,
             stopping=lambda: False,
             pause=lambda _: None,
+            cancelled=lambda _: False,
+            progress=lambda *_: None,
+            admit=lambda *_: None,
         )
 
     def run(self, function: Callable, message, message_id: str = "") -> None:

@@ -22,6 +22,7 @@ from backroom.domain.backoff import Backoff
 from backroom.domain.errors import QueueAway
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import Script, open_client
+from backroom.queue.hub import HEADER
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
@@ -146,13 +147,13 @@ def test_a_zombies_acknowledgement_is_refused(engine: Engine, sender: Sender, qu
     sender.send([post("note", id="m1")])
     with open_client(engine.url) as client:
         fetch, settle = (Script(client, name, prefix="br") for name in ("fetch", "settle"))
-        *_, zombie_token, _, _ = fetch("zombie", 1, 1, 0, 1, "work", 0, 0, 0)
+        *_, zombie_token, _, _ = fetch("zombie", 1, 1, 0, 0, 1, "work", 0, 0, 0)
         until(lambda: queues.workers()[0].lease_left < timedelta(0))
-        *_, token, nth, _ = fetch("heir", 60_000, 1, 1, 1, "work", 0, 0, 0)
+        *_, token, nth, _ = fetch("heir", 60_000, 1, 1, 0, 1, "work", 0, 0, 0)
 
-        assert settle("zombie", 1, "done", "m1", zombie_token, 0, "", "") == [0]
+        assert settle("zombie", 1, "done", "m1", zombie_token, 0, "", "", 0) == [0]
         assert queues.find("m1")[0] == "running"
-        assert settle("heir", 1, "done", "m1", token, 0, "", "") == [1]
+        assert settle("heir", 1, "done", "m1", token, 0, "", "", 0) == [1]
 
     assert nth == 2
     assert queues.find("m1")[0] == "done"
@@ -177,20 +178,22 @@ def test_repeating_any_settlement_changes_nothing(engine: Engine, sender: Sender
     sender.send([post("note", n, id=f"m{n}") for n in range(4)])
     with open_client(engine.url) as client:
         fetch, settle = (Script(client, name, prefix="br") for name in ("fetch", "settle"))
-        reply = fetch("w", 60_000, 4, 0, 1, "work", 0, 0, 0)
-        tokens = reply[6 + 3 :: 6]
-        bodies = reply[6 + 5 :: 6]
+        reply = fetch("w", 60_000, 4, 0, 0, 1, "work", 0, 0, 0)
+        tokens = reply[HEADER + 3 :: 6]
+        bodies = reply[HEADER + 5 :: 6]
         orders = [
-            *("done", "m0", tokens[0], 0, "", ""),
-            *("again", "m1", tokens[1], 60_000, bodies[1], ""),
-            *("dead", "m2", tokens[2], 0, "", "odd"),
-            *("release", "m3", tokens[3], 0, "", ""),
+            *("done", "m0", tokens[0], 0, "", "", 1),
+            *("m4", "work", "2", bodies[0], 0, ""),
+            *("again", "m1", tokens[1], 60_000, bodies[1], "", 0),
+            *("dead", "m2", tokens[2], 0, "", "odd", 0),
+            *("release", "m3", tokens[3], 0, "", "", 0),
         ]
         first, again = settle("w", 4, *orders), settle("w", 4, *orders)
 
     assert (first, again) == ([1, 1, 1, 1], [0, 0, 0, 0])
     assert [queues.find(f"m{n}")[0] for n in range(4)] == ["done", "scheduled", "dead", "queued"]
-    assert (queues.depths()["work"].ready, queues.depths()["work"].delayed) == (1, 1)
+    assert (queues.depths()["work"].ready, queues.depths()["work"].delayed) == (2, 1)
+    assert [one.message_id for one in queues.peek("work")][:1] == ["m3"]
 
 
 class Wire:
@@ -423,4 +426,4 @@ def test_nothing_of_a_finished_run_stays_behind_but_tombstones(engine: Engine, s
         broker.join("lane", timeout=5000)
 
     left = {key for key in engine.all_keys() if "wake!" not in key}
-    assert left <= {"{br}:done", "{br}:queues", "{br}:token"}
+    assert left <= {"{br}:done", "{br}:queues", "{br}:busy", "{br}:endings", "{br}:turns", "{br}:token"}

@@ -122,7 +122,7 @@ def test_a_delay_is_counted_by_the_servers_clock(engine: Engine, sender: Sender,
 
     with engine.client() as client:
         seconds, _ = client.time()
-        due = client.zscore("{br}:delayed:work", "m1")
+        due = client.zscore("{br}:delayed:work", "2|m1")
 
     assert due / 1000 - seconds == pytest.approx(3600, abs=2)
     assert queues.find("m1")[0] == "scheduled"

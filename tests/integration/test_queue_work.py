@@ -389,7 +389,7 @@ def test_a_graceful_stop_hands_back_what_nobody_has_begun(engine: Engine, sender
     assert queues.depths()["work"].inflight == 0
     assert queues.workers() == []
     with engine.client() as client:
-        assert client.lrange("{br}:ready:work", 0, -1) == [f"m{n}".encode() for n in range(2, 20)]
+        assert client.lrange("{br}:line:work:2", 0, -1) == [f"m{n}".encode() for n in range(2, 20)]
 
 
 def test_a_job_that_takes_too_long_is_cut_and_tried_again(engine: Engine, sender: Sender):

@@ -8,11 +8,15 @@ import pytest
 from dramatiq import Message
 
 from backroom.domain.errors import Invalid
-from backroom.queue.wire import Post, decode, seal
+from backroom.queue.wire import Post, decode, sealed
 
 
 def post(**changes: object) -> Post:
     return Post(**{"job": "user.greet", "queue": "quiet", "message": {"user": "u1"}, "id": "m1", **changes})
+
+
+def seal(post: Post) -> bytes:
+    return sealed(post)[3]
 
 
 def test_a_body_is_a_message_that_stock_dramatiq_reads():

@@ -10,12 +10,12 @@ local key = inflight_key(ARGV[1])
 local marks = {}
 for i = 1, tonumber(ARGV[2]) do
   local id = ARGV[1 + 2 * i]
-  local value = redis.call('HGET', key, id)
+  local value = call('HGET', key, id)
   if not value then return 0 end
-  local token, queue, delivery = parse_lease(value)
+  local token, nth, _, queue, line = parse_lease(value)
   if token ~= tonumber(ARGV[2 + 2 * i]) then return 0 end
   marks[#marks + 1] = id
-  marks[#marks + 1] = string.format('%d|%s|%d|begun', token, queue, delivery)
+  marks[#marks + 1] = lease(token, nth, true, queue, line)
 end
-redis.call('HSET', key, unpack(marks))
+call('HSET', key, unpack(marks))
 return 1

@@ -1,44 +1,72 @@
 -- What every script starts with. KEYS[1] is the base of all keys, "{prefix}:"; the braces are a hash tag, so that
 -- one Backroom lives in one slot of a cluster and every key below may be reached from it.
 --
+-- A message waits in a line: "<class><app>", where the class is 1 urgent, 2 normal or 3 bulk, and the app may be empty.
+--
 --   msgs                hash    id -> body, from the enqueue until the message is done or dead
---   queues              set     names of the queues ever used
---   ready:<queue>       list    ids, first in first out
---   delayed:<queue>     zset    id -> when it is due (ms, the server's clock)
+--   extras              hash    id -> "expires|limits|mode|unique key", only for messages that have any of these:
+--                               when it expires (ms), limits separated by ',', what ends its uniqueness
+--   queues              hash    queue -> how many entries its lines have
+--   line:<queue>:<line> list    ids, first in first out
+--   ring:<queue>:<class> list   the lines of a class that hold something; the first is served next, then goes to the end
+--   turns               hash    queue -> messages taken; decides when a lower class is served before a higher one
+--   delayed:<queue>     zset    "line|id" -> when it is due (ms, the server's clock)
 --   wake:<queue>        list    a few tokens that end a worker's blocking wait
+--   rules:<queue>       hash    what an operator has set: `state` paused or draining, `most` messages in flight,
+--                               `mark` and `age` (ms) above which enqueuing is refused
 --   lane:<queue>        hash    of a batch or ordered queue: `holder` and `count` of the batch in flight (ordered),
 --                               `until` (closed until then), `first` and `full` (lingering since; the size that ends it)
---   inflight:<worker>   hash    id -> "token|queue|delivery"; the token is the fence, and the order for restoring;
---                               "|begun" follows where a later delivery than the first has been begun
+--   busy                hash    queue -> messages that workers hold
+--   inflight:<worker>   hash    id -> "token|delivery|begun|queue|line"; the token is the fence, and the order for
+--                               restoring; begun is 1 where a later delivery than the first has been begun
 --   workers             zset    worker -> when its lease ends (ms, the server's clock)
 --   token               string  the last token given
 --   deliveries          hash    id -> deliveries without an outcome; only for what was taken back
 --   alone               hash    id -> 1 for a message that failed in a batch and travels alone from now on
+--   progress            hash    id -> what a running job says about how far it is
+--   cancels             hash    id -> worker that was asked to stop working on it
 --   done                zset    id -> when its tombstone goes (ms)
+--   endings             hash    id -> how it ended, as JSON; only where there is more to tell than that it is done
 --   once:<key>          string  "id|fingerprint" of the first message sent with this key, for a while
---   dead                zset    id -> when it died (ms); its body in dead:bodies, why in dead:reasons
+--   unique:<key>        string  id of the message that stands for the key
+--   limits              hash    name of a limit -> "concurrent|count|period ms|burst" that an operator has set
+--   limit:<limit>       string  of a limit with a rate: the theoretical arrival time (ms) of GCRA
+--   holders:<limit>     set     ids that are in flight and count for a limit
+--   limited:<limit>:<class> list "queue|line|id" of what waits for a limit
+--   limited!<queue>     set     limits that messages of this queue may be waiting for
+--   limited             hash    queue -> how many of its messages wait for limits
+--   waiting:<name>      zset    limit of this name that has somebody waiting -> when it opens again (ms)
+--   dead                zset    id -> when it died (ms); its body in dead:bodies, why in dead:reasons, its extras in
+--                               dead:extras
 --   hot:<key>           hash    v version, d value, e 1 if ended, by the last writer's nonce
 --   note:<key>          string  empty; a note that the front door leaves for itself (no script touches it)
 --   wake!<worker>       list    ends the blocking wait of one worker
 --   answer:<id>         list    one element: the outcome of a job that somebody waits for
 
 local base = KEYS[1]
-local MSGS, QUEUES, WORKERS = base .. 'msgs', base .. 'queues', base .. 'workers'
-local DELIVERIES, ALONE, DONE = base .. 'deliveries', base .. 'alone', base .. 'done'
-local DEAD, BODIES, REASONS = base .. 'dead', base .. 'dead:bodies', base .. 'dead:reasons'
+local MSGS, EXTRAS, QUEUES, WORKERS, BUSY = base .. 'msgs', base .. 'extras', base .. 'queues', base .. 'workers', base .. 'busy'
+local DELIVERIES, ALONE, PROGRESS, CANCELS = base .. 'deliveries', base .. 'alone', base .. 'progress', base .. 'cancels'
+local DONE, ENDINGS, LIMITED = base .. 'done', base .. 'endings', base .. 'limited'
+local DEAD, BODIES, REASONS, DEAD_EXTRAS = base .. 'dead', base .. 'dead:bodies', base .. 'dead:reasons', base .. 'dead:extras'
 
+local CLASSES = {'1', '2', '3'}
 local WAKES = 4                 -- tokens in a wake list at most; who leaves messages behind wakes the next
 local MOST_DELIVERIES = 5       -- deliveries without an outcome, after which a message is poison
 local TOMBSTONE_MS = 600000
 local MOST_TOMBSTONES = 1000000
 
-local function ready_key(queue) return base .. 'ready:' .. queue end
+local call = redis.call
+
+local function line_key(queue, line) return base .. 'line:' .. queue .. ':' .. line end
+local function ring_key(queue, class) return base .. 'ring:' .. queue .. ':' .. class end
 local function delayed_key(queue) return base .. 'delayed:' .. queue end
 local function lane_key(queue) return base .. 'lane:' .. queue end
+local function rules_key(queue) return base .. 'rules:' .. queue end
 local function inflight_key(worker) return base .. 'inflight:' .. worker end
+local function limit_name(limit) return string.match(limit, '^[^/]*') end
 
 local function now_ms()
-  local time = redis.call('TIME')
+  local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
@@ -47,89 +75,180 @@ local clock = now_ms()
 -- A full engine refuses a script's writes that may take memory, unless the script has written something else before.
 -- What empties the queue must go on then, so it begins with this.
 local function even_if_full()
-  redis.call('DEL', base .. 'nothing')
+  call('DEL', base .. 'nothing')
 end
 
 -- Lua's stack limits how many values one command takes.
-local function in_chunks(values, call)
+local function in_chunks(values, use)
   for at = 1, #values, 1000 do
-    call(unpack(values, at, math.min(at + 999, #values)))
+    use(unpack(values, at, math.min(at + 999, #values)))
   end
+end
+
+local function add(lists, key, value)
+  lists[key] = lists[key] or {}
+  table.insert(lists[key], value)
+end
+
+local function waiting_in(queue)
+  return tonumber(call('HGET', QUEUES, queue) or 0)
 end
 
 local function wake(queue, count)
   local key = base .. 'wake:' .. queue
-  for _ = redis.call('LLEN', key) + 1, math.min(count, WAKES) do
-    redis.call('RPUSH', key, '1')
+  for _ = call('LLEN', key) + 1, math.min(count, WAKES) do
+    call('RPUSH', key, '1')
   end
 end
 
 -- Wake for messages that have become ready, unless nobody could take them: a held or closed lane is woken when it
 -- opens, and a lingering batch when it is full.
 local function wake_ready(queue, count)
-  local lane = redis.call('HMGET', lane_key(queue), 'holder', 'until', 'full')
+  local lane = call('HMGET', lane_key(queue), 'holder', 'until', 'full')
   if lane[1] or (lane[2] and tonumber(lane[2]) > clock) then return end
-  if lane[3] and redis.call('LLEN', ready_key(queue)) < tonumber(lane[3]) then return end
+  if lane[3] and waiting_in(queue) < tonumber(lane[3]) then return end
+  if call('HGET', rules_key(queue), 'state') == 'paused' then return end
   wake(queue, count)
 end
 
--- entries: {{id=, token=}, ...} of one queue; they return to its front in the order in which they were taken.
+-- Put ids into a line: at its end, or before what stands there, in their order.
+local function line_up(queue, line, ids, in_front)
+  local push, length = in_front and 'LPUSH' or 'RPUSH', 0
+  if in_front then
+    local turned = {}
+    for i = #ids, 1, -1 do turned[#turned + 1] = ids[i] end
+    ids = turned
+  end
+  in_chunks(ids, function(...) length = call(push, line_key(queue, line), ...) end)
+  -- A line is in its ring while it holds something.
+  if length == #ids then call(push, ring_key(queue, string.sub(line, 1, 1)), line) end
+  call('HINCRBY', QUEUES, queue, #ids)
+end
+
+-- entries: {{id=, token=, line=}, ...} of one queue; they return to the front in the order in which they were taken.
 local function put_in_front(queue, entries)
-  table.sort(entries, function(a, b) return a.token > b.token end)
-  local ids = {}
-  for i, entry in ipairs(entries) do ids[i] = entry.id end
-  in_chunks(ids, function(...) redis.call('LPUSH', ready_key(queue), ...) end)
+  table.sort(entries, function(a, b) return a.token < b.token end)
+  local lines = {}
+  for _, entry in ipairs(entries) do add(lines, entry.line, entry.id) end
+  for line, ids in pairs(lines) do line_up(queue, line, ids, true) end
+end
+
+local function parse_lease(value)
+  local token, nth, begun, queue, line = string.match(value, '^(%d+)|(%d+)|(%d)|([^|]*)|(.*)$')
+  return tonumber(token), tonumber(nth), begun == '1', queue, line
+end
+
+local function lease(token, nth, begun, queue, line)
+  return string.format('%d|%d|%d|%s|%s', token, nth, begun and 1 or 0, queue, line)
+end
+
+local function parse_extras(value)
+  local expires, limits, mode, key = string.match(value, '^(%d*)|([^|]*)|(%a?)|(.*)$')
+  return tonumber(expires), limits, mode, key
+end
+
+local function each_extra(ids, use)
+  if call('EXISTS', EXTRAS) == 0 then return end
+  for _, id in ipairs(ids) do
+    local value = call('HGET', EXTRAS, id)
+    if value then use(id, parse_extras(value)) end
+  end
+end
+
+-- What is unique for a while stays so, whatever becomes of its message.
+local function unlock(id, mode, key)
+  if key ~= '' and mode ~= 'p' and call('GET', base .. 'unique:' .. key) == id then call('DEL', base .. 'unique:' .. key) end
+end
+
+-- These are in flight no more: whoever waits for their limits may be next.
+local function leave_limits(ids)
+  each_extra(ids, function(id, _, limits)
+    for limit in string.gmatch(limits, '[^,]+') do
+      if call('SREM', base .. 'holders:' .. limit, id) == 1 then
+        local key = base .. 'waiting:' .. limit_name(limit)
+        if call('ZSCORE', key, limit) then
+          call('ZADD', key, clock, limit)
+          for _, class in ipairs(CLASSES) do
+            local first = call('LINDEX', base .. 'limited:' .. limit .. ':' .. class, 0)
+            if first then wake(string.match(first, '^[^|]*'), 1) end
+          end
+        end
+      end
+    end
+  end)
+end
+
+-- These are over: nothing is left of them but what the caller writes.
+local function forget(ids)
+  each_extra(ids, function(id, _, _, mode, key)
+    unlock(id, mode, key)
+    call('HDEL', EXTRAS, id)
+  end)
+  in_chunks(ids, function(...)
+    call('HDEL', MSGS, ...)
+    call('HDEL', DELIVERIES, ...)
+    call('HDEL', ALONE, ...)
+    call('HDEL', PROGRESS, ...)
+    call('HDEL', CANCELS, ...)
+  end)
 end
 
 local function bury(id, reason, body)
-  redis.call('HDEL', MSGS, id)
-  redis.call('HDEL', DELIVERIES, id)
-  redis.call('HDEL', ALONE, id)
-  redis.call('ZADD', DEAD, clock, id)
-  redis.call('HSET', BODIES, id, body or '')
-  redis.call('HSET', REASONS, id, reason)
+  local extras = call('HGET', EXTRAS, id)
+  forget({id})
+  call('ZADD', DEAD, clock, id)
+  call('HSET', BODIES, id, body or '')
+  call('HSET', REASONS, id, reason)
+  if extras then call('HSET', DEAD_EXTRAS, id, extras) end
+end
+
+-- A message is over without a worker's word.
+local function finish(id, state, note)
+  forget({id})
+  call('ZADD', DONE, clock + 6 * TOMBSTONE_MS, id)
+  call('HSET', ENDINGS, id, cjson.encode({state = state, at = clock, note = note}))
 end
 
 -- A worker has settled `count` messages of a queue: if that was its batch, the lane is free for the next one.
 local function leave_lane(worker, queue, count)
   local key = lane_key(queue)
-  if redis.call('HGET', key, 'holder') ~= worker then return end
-  if redis.call('HINCRBY', key, 'count', -count) <= 0 then
-    redis.call('HDEL', key, 'holder', 'count')
+  if call('HGET', key, 'holder') ~= worker then return end
+  if call('HINCRBY', key, 'count', -count) <= 0 then
+    call('HDEL', key, 'holder', 'count')
   end
-end
-
-local function parse_lease(value)
-  local token, queue, delivery, begun = string.match(value, '^(%d+)|([^|]*)|(%d+)(|?)')
-  return tonumber(token), queue, tonumber(delivery), begun == '|'
 end
 
 -- Give back what a worker holds. `counted`: it died with them, so each has one more delivery without an outcome; from
 -- the second on only if it was begun, because what only waited beside a poison message is innocent.
 local function give_back(worker, counted)
-  local held = redis.call('HGETALL', inflight_key(worker))
-  local queues, buried = {}, 0
+  local held = call('HGETALL', inflight_key(worker))
+  local queues, ids, buried = {}, {}, 0
+  for i = 1, #held, 2 do ids[#ids + 1] = held[i] end
+  leave_limits(ids)
   for i = 1, #held, 2 do
     local id = held[i]
-    local token, queue, delivery, begun = parse_lease(held[i + 1])
-    local suspect = counted and (delivery == 1 or begun)
+    local token, nth, begun, queue, line = parse_lease(held[i + 1])
+    local suspect = counted and (nth == 1 or begun)
     queues[queue] = queues[queue] or {}
-    if suspect and delivery >= MOST_DELIVERIES then
-      bury(id, 'poison: ' .. delivery .. ' deliveries without an outcome', redis.call('HGET', MSGS, id))
+    call('HINCRBY', BUSY, queue, -1)
+    if call('HDEL', CANCELS, id) == 1 then
+      finish(id, 'cancelled')
+    elseif suspect and nth >= MOST_DELIVERIES then
+      bury(id, 'poison: ' .. nth .. ' deliveries without an outcome', call('HGET', MSGS, id))
       buried = buried + 1
     else
-      if suspect then redis.call('HSET', DELIVERIES, id, delivery) end
-      table.insert(queues[queue], {id = id, token = token})
+      if suspect then call('HSET', DELIVERIES, id, nth) end
+      table.insert(queues[queue], {id = id, token = token, line = line})
     end
   end
   for queue, entries in pairs(queues) do
     put_in_front(queue, entries)
-    if redis.call('HGET', lane_key(queue), 'holder') == worker then
-      redis.call('HDEL', lane_key(queue), 'holder', 'count')
+    if call('HGET', lane_key(queue), 'holder') == worker then
+      call('HDEL', lane_key(queue), 'holder', 'count')
     end
     if #entries > 0 then wake(queue, #entries) end
   end
-  redis.call('DEL', inflight_key(worker))
-  redis.call('ZREM', WORKERS, worker)
+  call('DEL', inflight_key(worker))
+  call('ZREM', WORKERS, worker)
   return #held / 2, buried
 end

@@ -6,8 +6,8 @@
 local limit, after = tonumber(ARGV[1]), ARGV[2]
 local from = 0
 if after ~= '' then
-  local rank = redis.call('ZREVRANK', DEAD, after)
+  local rank = call('ZREVRANK', DEAD, after)
   if not rank then return {0} end
   from = rank + 1
 end
-return {1, unpack(redis.call('ZREVRANGE', DEAD, from, from + limit - 1))}
+return {1, unpack(call('ZREVRANGE', DEAD, from, from + limit - 1))}

@@ -1,22 +1,30 @@
 -- How much each queue holds.
 --
 -- ARGV   names of queues; none for all that were ever used
--- Reply  for each queue: name, ready, delayed, in flight, oldest ready id ('' for none), its body
+-- Reply  for each queue: name, ready, delayed, in flight, waiting for limits, state ('' for open), most in flight ('' for any
+--        number), mark ('' for the usual one), when the oldest that could be taken was sent (ms; 0 for none)
 
-local queues = #ARGV > 0 and ARGV or redis.call('SMEMBERS', QUEUES)
-local inflight = {}
-for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
-  for _, value in ipairs(redis.call('HVALS', inflight_key(worker))) do
-    local _, queue = parse_lease(value)
-    inflight[queue] = (inflight[queue] or 0) + 1
+local MOST_LINES = 50           -- looked at for the oldest
+
+local function oldest(queue)
+  local first = 0
+  for _, class in ipairs(CLASSES) do
+    for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, MOST_LINES - 1)) do
+      local id = call('LINDEX', line_key(queue, line), 0)
+      local body = id and call('HGET', MSGS, id)
+      local sent = body and tonumber(string.match(body, '"message_timestamp":(%d+)}$')) or 0
+      if sent > 0 and (first == 0 or sent < first) then first = sent end
+    end
   end
+  return first
 end
+
 local reply = {}
-for _, queue in ipairs(queues) do
-  local id = redis.call('LINDEX', ready_key(queue), 0) or ''
+for _, queue in ipairs(#ARGV > 0 and ARGV or call('HKEYS', QUEUES)) do
+  local rules = call('HMGET', rules_key(queue), 'state', 'most', 'mark')
   for _, value in ipairs({
-    queue, redis.call('LLEN', ready_key(queue)), redis.call('ZCARD', delayed_key(queue)), inflight[queue] or 0,
-    id, id ~= '' and redis.call('HGET', MSGS, id) or '',
+    queue, waiting_in(queue), call('ZCARD', delayed_key(queue)), tonumber(call('HGET', BUSY, queue) or 0),
+    tonumber(call('HGET', LIMITED, queue) or 0), rules[1] or '', rules[2] or '', rules[3] or '', oldest(queue),
   }) do reply[#reply + 1] = value end
 end
 return reply

@@ -1,19 +1,22 @@
+-- needs waiting
 -- Where a message is.
 --
 -- ARGV   id
--- Reply  queued | scheduled | running | dead | done | unknown, and its body ('' for none)
+-- Reply  queued | scheduled | running | dead | done | unknown, its body ('' for none), its ending ('' for none),
+--        what a running job says about its progress ('' for nothing), when it is due (ms; 0 for now),
+--        the worker that holds it ('' for none), 1 if somebody wants it cancelled
 
 local id = ARGV[1]
-local body = redis.call('HGET', MSGS, id)
+local body = call('HGET', MSGS, id)
 if not body then
-  local dead = redis.call('HGET', BODIES, id)
-  if dead then return {'dead', dead} end
-  return {redis.call('ZSCORE', DONE, id) and 'done' or 'unknown', ''}
+  local dead = call('HGET', BODIES, id)
+  if dead then return {'dead', dead, '', '', 0, '', 0} end
+  local state = call('ZSCORE', DONE, id) and 'done' or 'unknown'
+  return {state, '', call('HGET', ENDINGS, id) or '', '', 0, '', 0}
 end
-for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
-  if redis.call('HEXISTS', inflight_key(worker), id) == 1 then return {'running', body} end
+local worker = holder_of(id)
+if worker then
+  return {'running', body, '', call('HGET', PROGRESS, id) or '', 0, worker, call('HEXISTS', CANCELS, id)}
 end
-for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
-  if redis.call('ZSCORE', delayed_key(queue), id) then return {'scheduled', body} end
-end
-return {'queued', body}
+local due = due_at(id, body)
+return {due and 'scheduled' or 'queued', body, '', '', due or 0, '', 0}

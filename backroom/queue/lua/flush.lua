@@ -4,14 +4,41 @@
 -- Reply  how many messages went
 
 local queue, gone = ARGV[1], 0
-for _, ids in ipairs({redis.call('LRANGE', ready_key(queue), 0, -1), redis.call('ZRANGE', delayed_key(queue), 0, -1)}) do
-  gone = gone + #ids
-  in_chunks(ids, function(...)
-    redis.call('HDEL', MSGS, ...)
-    redis.call('HDEL', DELIVERIES, ...)
-    redis.call('HDEL', ALONE, ...)
-  end)
+
+even_if_full()
+
+local function drop(ids)
+  for _, id in ipairs(ids) do gone = gone + call('HEXISTS', MSGS, id) end
+  forget(ids)
 end
-redis.call('DEL', ready_key(queue), delayed_key(queue), base .. 'wake:' .. queue)
-redis.call('HDEL', lane_key(queue), 'first', 'full', 'until')
+
+for _, class in ipairs(CLASSES) do
+  for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, -1)) do
+    drop(call('LRANGE', line_key(queue, line), 0, -1))
+    call('DEL', line_key(queue, line))
+  end
+  call('DEL', ring_key(queue, class))
+end
+local later = {}
+for _, member in ipairs(call('ZRANGE', delayed_key(queue), 0, -1)) do
+  later[#later + 1] = string.match(member, '^[^|]*|(.*)$')
+end
+drop(later)
+call('DEL', delayed_key(queue), base .. 'wake:' .. queue)
+call('HDEL', lane_key(queue), 'first', 'full', 'until')
+call('HSET', QUEUES, queue, 0)
+for _, limit in ipairs(call('SMEMBERS', base .. 'limited!' .. queue)) do
+  for _, class in ipairs(CLASSES) do
+    local key = base .. 'limited:' .. limit .. ':' .. class
+    for _, entry in ipairs(call('LRANGE', key, 0, -1)) do
+      local of, _, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
+      if of == queue then
+        drop({id})
+        call('LREM', key, 1, entry)
+      end
+    end
+  end
+end
+call('DEL', base .. 'limited!' .. queue)
+call('HDEL', LIMITED, queue)
 return gone

@@ -5,11 +5,11 @@
 
 local reply = {}
 for _, id in ipairs(ARGV) do
-  local at = redis.call('ZSCORE', DEAD, id)
+  local at = call('ZSCORE', DEAD, id)
   if at then
-    for _, value in ipairs({
-      id, tonumber(at), redis.call('HGET', REASONS, id) or '', redis.call('HGET', BODIES, id) or '',
-    }) do reply[#reply + 1] = value end
+    for _, value in ipairs({id, tonumber(at), call('HGET', REASONS, id) or '', call('HGET', BODIES, id) or ''}) do
+      reply[#reply + 1] = value
+    end
   end
 end
 return reply

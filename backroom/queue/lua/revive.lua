@@ -1,14 +1,17 @@
--- Put a dead letter back on its queue.
+-- Put a dead letter back on its queue. It keeps its limits; it expires no more, and is not unique any more.
 --
--- ARGV   id, queue, body
+-- ARGV   id, queue, line, body
 -- Reply  1 done | 0 it is not dead
 
-local id, queue, body = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('ZREM', DEAD, id) == 0 then return 0 end
-redis.call('HDEL', BODIES, id)
-redis.call('HDEL', REASONS, id)
-redis.call('HSET', MSGS, id, body)
-redis.call('SADD', QUEUES, queue)
-redis.call('RPUSH', ready_key(queue), id)
+local id, queue, line, body = unpack(ARGV)
+if call('ZREM', DEAD, id) == 0 then return 0 end
+local extras = call('HGET', DEAD_EXTRAS, id)
+for _, key in ipairs({BODIES, REASONS, DEAD_EXTRAS}) do call('HDEL', key, id) end
+call('HSET', MSGS, id, body)
+if extras then
+  local _, limits = parse_extras(extras)
+  if limits ~= '' then call('HSET', EXTRAS, id, '|' .. limits .. '||') end
+end
+line_up(queue, line, {id})
 wake_ready(queue, 1)
 return 1

@@ -1,8 +1,11 @@
--- Carry out what a worker decided about messages it holds. A decision with an old token is refused, so repeating the
--- call after a lost reply changes nothing.
+-- needs enqueue
+-- Carry out what a worker decided about messages it holds, and enqueue what follows from each, in the same step. A
+-- decision with an old token is refused with all that follows from it, so repeating the call after a lost reply changes
+-- nothing.
 --
--- ARGV   worker, number of decisions, then for each: what, id, token, ms, body, note
---          done     the work is complete
+-- ARGV   worker, number of decisions, then for each: what, id, token, ms, body, note, number of posts, then the posts
+--        (see `enqueue`; they are enqueued however full their queues are)
+--          done     the work is complete; ms: how long that is remembered; body: its ending as JSON ('' for none)
 --          again    run it again after ms, with this body; note: `alone` keeps it out of batches, `ordered` keeps its turn
 --          dead     to the dead letters with this body ('' keeps it); note: the reason
 --          release  back to the front of its queue, as if it had never been taken
@@ -13,70 +16,90 @@ local inflight = inflight_key(worker)
 
 even_if_full()
 
-local held, ids = {}, {}
-for i = 1, count do ids[i] = ARGV[3 + 6 * (i - 1) + 1] end
+-- Where each decision begins, and what the worker holds of it.
+local starts, ids, held, at = {}, {}, {}, 3
+for i = 1, count do
+  starts[i], ids[i] = at, ARGV[at + 1]
+  at = at + 7 + 6 * tonumber(ARGV[at + 6])
+end
 in_chunks(ids, function(...)
-  for _, value in ipairs(redis.call('HMGET', inflight, ...)) do held[#held + 1] = value end
+  for _, value in ipairs(call('HMGET', inflight, ...)) do held[#held + 1] = value end
 end)
 
-local settled, finished, tombstones, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}
+local settled, finished, tombstones, endings, decided, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
-local function add(lists, queue, value)
-  lists[queue] = lists[queue] or {}
-  table.insert(lists[queue], value)
-end
-
-local function again(id, queue, token, ms, body, note)
-  redis.call('HSET', MSGS, id, body)
-  redis.call('HDEL', DELIVERIES, id)
-  if note == 'alone' or note == 'alone ordered' then redis.call('HSET', ALONE, id, 1) end
+local function again(id, queue, line, token, ms, body, note)
+  if call('HDEL', CANCELS, id) == 1 then return finish(id, 'cancelled') end
+  call('HSET', MSGS, id, body)
+  call('HDEL', DELIVERIES, id)
+  if note == 'alone' or note == 'alone ordered' then call('HSET', ALONE, id, 1) end
   if note == 'ordered' or note == 'alone ordered' then
-    add(front, queue, {id = id, token = token})
-    redis.call('HSET', lane_key(queue), 'until', clock + ms)
+    add(front, queue, {id = id, token = token, line = line})
+    call('HSET', lane_key(queue), 'until', clock + ms)
   elseif ms > 0 then
-    redis.call('ZADD', delayed_key(queue), clock + ms, id)
+    call('ZADD', delayed_key(queue), clock + ms, line .. '|' .. id)
   else
-    add(back, queue, id)
+    back[queue] = back[queue] or {}
+    add(back[queue], line, id)
   end
 end
 
 for i = 1, count do
-  local at = 3 + 6 * (i - 1)
-  local what, id, token, ms, body, note = unpack(ARGV, at, at + 5)
+  local what, id, token, ms, body, note, posts = unpack(ARGV, starts[i], starts[i] + 6)
   reply[i] = 0
-  local holds, queue
-  if held[i] then holds, queue = parse_lease(held[i]) end
+  local holds, queue, line, _
+  if held[i] then holds, _, _, queue, line = parse_lease(held[i]) end
   if holds and holds == tonumber(token) and not seen[id] then
     reply[i], seen[id] = 1, true
     settled[#settled + 1] = id
     lanes[queue] = (lanes[queue] or 0) + 1
-    if what == 'done' then
-      finished[#finished + 1] = id
-      tombstones[#tombstones + 1] = clock + TOMBSTONE_MS
-      tombstones[#tombstones + 1] = id
-    elseif what == 'again' then
-      again(id, queue, holds, tonumber(ms), body, note)
-    elseif what == 'dead' then
-      bury(id, note, body ~= '' and body or redis.call('HGET', MSGS, id))
-    else
-      add(front, queue, {id = id, token = holds})
+    decided[#decided + 1] = {what, id, queue, line, holds, tonumber(ms), body, note}
+    for post = 0, tonumber(posts) - 1 do
+      local first = starts[i] + 7 + 6 * post
+      local id, queue, line, body, delay, more = unpack(ARGV, first, first + 5)
+      enqueue(id, queue, line, body, tonumber(delay), more)
     end
   end
 end
 
-in_chunks(settled, function(...) redis.call('HDEL', inflight, ...) end)
-in_chunks(finished, function(...)
-  redis.call('HDEL', MSGS, ...)
-  redis.call('HDEL', DELIVERIES, ...)
-  redis.call('HDEL', ALONE, ...)
-end)
-in_chunks(tombstones, function(...) redis.call('ZADD', DONE, ...) end)
+in_chunks(settled, function(...) call('HDEL', inflight, ...) end)
+leave_limits(settled)
+
+for _, one in ipairs(decided) do
+  local what, id, queue, line, token, ms, body, note = unpack(one)
+  if what == 'done' then
+    finished[#finished + 1] = id
+    tombstones[#tombstones + 1] = clock + ms
+    tombstones[#tombstones + 1] = id
+    if body ~= '' then
+      endings[#endings + 1] = id
+      endings[#endings + 1] = body
+    end
+  elseif what == 'again' then
+    again(id, queue, line, token, ms, body, note)
+  elseif what == 'dead' then
+    bury(id, note, body ~= '' and body or call('HGET', MSGS, id))
+  elseif call('HDEL', CANCELS, id) == 1 then
+    finish(id, 'cancelled')
+  else
+    add(front, queue, {id = id, token = token, line = line})
+  end
+end
+
+if #finished > 0 then forget(finished) end
+in_chunks(tombstones, function(...) call('ZADD', DONE, ...) end)
+in_chunks(endings, function(...) call('HSET', ENDINGS, ...) end)
 for queue, entries in pairs(front) do put_in_front(queue, entries) end
-for queue, entries in pairs(back) do redis.call('RPUSH', ready_key(queue), unpack(entries)) end
+for queue, lines in pairs(back) do
+  for line, waiting in pairs(lines) do line_up(queue, line, waiting) end
+end
+arrive()
 for queue, n in pairs(lanes) do
-  local was_held = redis.call('HGET', lane_key(queue), 'holder') == worker
+  call('HINCRBY', BUSY, queue, -n)
+  local was_held = call('HGET', lane_key(queue), 'holder') == worker
+  local was_most = call('HEXISTS', rules_key(queue), 'most') == 1
   leave_lane(worker, queue, n)
-  if (front[queue] or back[queue] or was_held) and redis.call('LLEN', ready_key(queue)) > 0 then
+  if (front[queue] or back[queue] or was_held or was_most) and waiting_in(queue) > 0 then
     wake_ready(queue, 1)
   end
 end

@@ -1,0 +1,27 @@
+-- Move messages that wait in one queue to the end of another, keeping their lines.
+--
+-- ARGV   from, to, how many at most
+-- Reply  how many went
+
+local from, to, most, moved = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), 500), 0
+for _, class in ipairs(CLASSES) do
+  while moved < most do
+    local line = call('LINDEX', ring_key(from, class), 0)
+    if not line then break end
+    local ids = call('LPOP', line_key(from, line), most - moved)
+    if call('EXISTS', line_key(from, line)) == 0 then call('LPOP', ring_key(from, class)) end
+    call('HINCRBY', QUEUES, from, -#ids)
+    local going = {}
+    for _, id in ipairs(ids) do
+      local body = call('HGET', MSGS, id)
+      if body then
+        call('HSET', MSGS, id, (string.gsub(body, '^{"queue_name":"[^"]*"', '{"queue_name":"' .. to .. '"', 1)))
+        going[#going + 1] = id
+      end
+    end
+    moved = moved + #going
+    if #going > 0 then line_up(to, line, going) end
+  end
+end
+if moved > 0 then wake_ready(to, moved) end
+return moved

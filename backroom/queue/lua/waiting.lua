@@ -1,0 +1,30 @@
+-- How to find and drop a message that no worker holds. Used by the scripts that people ask for.
+
+local function holder_of(id)
+  for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
+    if call('HEXISTS', inflight_key(worker), id) == 1 then return worker end
+  end
+end
+
+-- The queue and the line that a body names: those that it was sent to.
+local function address(body)
+  local read, message = pcall(cjson.decode, body)
+  if not read or type(message) ~= 'table' then return '', '2' end
+  local options = type(message.options) == 'table' and message.options or {}
+  return message.queue_name or '', options.line or '2'
+end
+
+-- When a message is due, in whichever queue it waits for that.
+local function due_at(id, body)
+  local _, line = address(body)
+  for _, queue in ipairs(call('HKEYS', QUEUES)) do
+    local due = call('ZSCORE', delayed_key(queue), line .. '|' .. id)
+    if due then return tonumber(due), queue, line end
+  end
+end
+
+-- Its place in a line goes when a worker comes to it and finds no body.
+local function drop_waiting(id, body)
+  local due, queue, line = due_at(id, body)
+  if due then call('ZREM', delayed_key(queue), line .. '|' .. id) end
+end
