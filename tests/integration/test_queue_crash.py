@@ -21,8 +21,8 @@ import pytest
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import QueueAway
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.open import Script, open_client
 from backroom.queue.hub import HEADER
+from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, actor, post, running, until, working

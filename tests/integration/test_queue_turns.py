@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backroom.domain.limits import Limit, Rate
-from backroom.queue.open import open_client
+from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
@@ -157,8 +157,6 @@ def test_a_dead_worker_gives_its_places_within_a_limit_back(engine: Engine, send
     sender.send([post("note", n, limits=("one",)) for n in range(2)])
     one, ran = Limit(name="one", concurrent=1), []
     # A worker that took one, and is never heard of again.
-    from backroom.queue.open import Script
-
     with open_client(engine.url) as client:
         fetch = Script(client, "fetch", prefix="br")
         assert fetch("gone", 50, 4, 0, 1, 1, "one", 1, 0, 0, 0, "work", 0, 0, 0)[8:] != []

@@ -1,0 +1,365 @@
+"""What becomes of a message: one of a kind, in time or not at all, cancelled, and known afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from backroom.domain.backoff import Backoff
+from backroom.domain.errors import Cancel, Full, Invalid
+from backroom.domain.limits import Limit
+from backroom.queue.open import open_client
+from backroom.queue.ops import Queues
+from backroom.queue.running import Running
+from backroom.queue.sender import Sender
+from backroom.queue.wire import OneOfAKind
+from tests.integration.queue_engine import Engine, actor, post, running, until, working
+
+HOUR = timedelta(hours=1)
+AT_ONCE = Backoff(first=timedelta(milliseconds=1), longest=timedelta(milliseconds=2))
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with running(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def sender(engine: Engine) -> Iterator[Sender]:
+    with open_client(engine.url) as client:
+        yield Sender(client, prefix="br")
+
+
+@pytest.fixture
+def queues(engine: Engine) -> Iterator[Queues]:
+    with open_client(engine.url) as client:
+        yield Queues(client, prefix="br")
+
+
+# One of a kind
+
+
+def test_a_second_message_of_a_kind_is_not_enqueued_while_the_first_waits_or_runs(engine: Engine, sender: Sender):
+    begun, go, ran = threading.Event(), threading.Event(), []
+    one = OneOfAKind(key="report/7", mode="r")
+
+    def work(message: dict) -> None:
+        begun.set()
+        go.wait(20)
+        ran.append(message["n"])
+
+    (first,) = sender.send([post("note", 1, id="m1", unique=one)])
+    (waiting,) = sender.send([post("note", 2, unique=one)])
+    with working(engine, actor("note", work)) as broker:
+        begun.wait(20)
+        (while_running,) = sender.send([post("note", 3, unique=one)])
+        go.set()
+        broker.join("work", timeout=10_000)
+        (later,) = sender.send([post("note", 4, unique=one)])
+        broker.join("work", timeout=10_000)
+
+    assert (first.fresh, waiting.fresh, while_running.fresh, later.fresh) == (True, False, False, True)
+    assert waiting.id == while_running.id == "m1"
+    assert ran == [1, 4]
+
+
+def test_what_is_unique_only_until_it_begins_may_be_enqueued_while_it_runs(engine: Engine, sender: Sender):
+    begun, go, ran = threading.Event(), threading.Event(), []
+    one = OneOfAKind(key="sync/7", mode="q")
+
+    def work(message: dict) -> None:
+        begun.set()
+        go.wait(20)
+        ran.append(message["n"])
+
+    sender.send([post("note", 1, unique=one)])
+    assert not sender.send([post("note", 2, unique=one)])[0].fresh
+    with working(engine, actor("note", work), threads=1) as broker:
+        begun.wait(20)
+        assert sender.send([post("note", 3, unique=one)])[0].fresh
+        go.set()
+        broker.join("work", timeout=10_000)
+
+    assert ran == [1, 3]
+
+
+def test_what_is_unique_for_a_period_stays_so_after_its_end(engine: Engine, sender: Sender):
+    one = OneOfAKind(key="digest/7", mode="p", period=HOUR)
+    sender.send([post("note", 1, id="m1", unique=one)])
+    with working(engine, actor("note", lambda message: None)) as broker:
+        broker.join("work", timeout=10_000)
+
+    (again,) = sender.send([post("note", 2, unique=one)])
+
+    assert (again.id, again.fresh) == ("m1", False)
+
+
+def test_a_later_message_takes_the_place_of_one_that_waits(engine: Engine, sender: Sender, queues: Queues):
+    ran: list[int] = []
+    one = OneOfAKind(key="index/7", mode="r", replace=True)
+    for n in range(5):
+        sender.send([post("note", n, id=f"m{n}", unique=one, delay=timedelta(milliseconds=300))])
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        broker.join("work", timeout=10_000)
+
+    assert ran == [4]
+    assert (queues.life("m0").state, queues.life("m0").note) == ("cancelled", "replaced")
+
+
+def test_a_key_whose_message_is_gone_holds_up_nothing(engine: Engine, sender: Sender, queues: Queues):
+    one = OneOfAKind(key="nightly", mode="r")
+    sender.send([post("note", 1, id="m1", unique=one)])
+    with engine.client() as client:
+        # As somebody does who deletes keys by hand.
+        client.hdel("{br}:msgs", "m1")
+
+    (later,) = sender.send([post("note", 2, unique=one)])
+
+    assert later.fresh
+
+
+@pytest.mark.parametrize("end", ["dead", "cancelled", "discarded", "purged", "expired"])
+def test_every_end_frees_the_key(engine: Engine, sender: Sender, queues: Queues, end: str):
+    one = OneOfAKind(key="k", mode="r")
+    expires = timedelta(milliseconds=1) if end == "expired" else None
+    sender.send([post("note", 1, id="m1", unique=one, expires=expires)])
+
+    def refuse(message: dict) -> None:
+        raise Invalid("/n", "is odd")
+
+    if end in {"dead", "expired"}:
+        with working(engine, actor("note", refuse)) as broker:
+            broker.join("work", timeout=10_000)
+    elif end == "cancelled":
+        assert queues.cancel("m1") == "cancelled"
+    elif end == "discarded":
+        assert queues.discard("m1")
+    else:
+        assert queues.purge("work") == 1
+
+    assert sender.send([post("note", 2, unique=one)])[0].fresh
+    with engine.client() as client:
+        assert client.hlen("{br}:extras") == 1
+
+
+# In time
+
+
+def test_a_message_past_its_time_is_not_run_and_says_so(engine: Engine, sender: Sender, queues: Queues):
+    ran: list[int] = []
+    sender.send([post("note", 1, id="late", expires=timedelta(milliseconds=1)), post("note", 2, expires=HOUR)])
+    time.sleep(0.01)
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        broker.join("work", timeout=10_000)
+
+    assert ran == [2]
+    assert queues.life("late").state == "expired"
+
+
+# Cancelled
+
+
+def test_what_waits_is_cancelled_at_once(engine: Engine, sender: Sender, queues: Queues):
+    ran: list[int] = []
+    sender.send([post("note", 1, id="now"), post("note", 2, id="later", delay=HOUR, app="a"), post("note", 3)])
+
+    assert (queues.cancel("now"), queues.cancel("later"), queues.cancel("never")) == (
+        "cancelled",
+        "cancelled",
+        "unknown",
+    )
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        broker.join("work", timeout=10_000)
+
+    assert ran == [3]
+    assert [queues.life(id).state for id in ("now", "later")] == ["cancelled", "cancelled"]
+    assert queues.cancel("now") == "done"
+    with engine.client() as client:
+        assert client.zcard("{br}:delayed:work") == 0
+
+
+def test_what_runs_is_asked_to_stop(engine: Engine, sender: Sender, queues: Queues):
+    begun, seen = threading.Event(), []
+
+    def work(message: dict) -> None:
+        begun.set()
+        until(lambda: broker.cancelled("m1"))
+        seen.append("asked")
+        raise Cancel
+
+    # The only thread is busy, so the worker hears of it with its next sign of life.
+    with working(engine, actor("note", work, kept=HOUR), threads=1) as broker:
+        sender.send([post("note", id="m1")])
+        begun.wait(20)
+        assert queues.cancel("m1") == "asked"
+        assert queues.life("m1").cancelling
+        broker.join("work", timeout=10_000)
+
+    assert seen == ["asked"]
+    assert queues.life("m1").state == "cancelled"
+    with engine.client() as client:
+        assert not client.exists("{br}:cancels")
+
+
+def test_what_was_asked_to_stop_and_fails_is_not_tried_again(engine: Engine, sender: Sender, queues: Queues):
+    begun, go, ran = threading.Event(), threading.Event(), []
+
+    def work(message: dict) -> None:
+        ran.append(1)
+        begun.set()
+        go.wait(20)
+        raise RuntimeError("odd")
+
+    with working(engine, actor("note", work, backoff=AT_ONCE)) as broker:
+        sender.send([post("note", id="m1")])
+        begun.wait(20)
+        assert queues.cancel("m1") == "asked"
+        go.set()
+        broker.join("work", timeout=10_000)
+
+    assert ran == [1]
+    assert queues.life("m1").state == "cancelled"
+
+
+# Known afterwards
+
+
+def test_a_life_is_told_from_its_beginning_to_its_end(engine: Engine, sender: Sender, queues: Queues):
+    told: list = []
+    with open_client(engine.url) as client:
+        progress = Running(client, prefix="br").progress
+
+        def work(message: dict) -> dict:
+            told.append(queues.life("m1"))
+            if len(told) == 1:
+                raise RuntimeError("once")
+            progress("m1", 0.5, "half of the pages")
+            told.append(queues.life("m1"))
+            return {"pages": 7}
+
+        slow = Backoff(first=timedelta(milliseconds=700), longest=timedelta(seconds=1), jitter=0)
+        with working(engine, actor("note", work, backoff=slow, kept=HOUR)) as broker:
+            sender.send([post("note", id="m1", app="a", priority="urgent", delay=timedelta(milliseconds=300))])
+            scheduled = queues.life("m1")
+            until(lambda: queues.life("m1").state == "retrying")
+            retrying = queues.life("m1")
+            broker.join("work", timeout=10_000)
+
+    done = queues.life("m1")
+    assert (scheduled.state, scheduled.job, scheduled.queue) == ("scheduled", "note", "work")
+    assert scheduled.due > scheduled.sent
+    assert (told[0].state, told[0].attempts, bool(told[0].worker)) == ("running", 0, True)
+    assert (retrying.attempts, retrying.errors) == (1, ("RuntimeError: once",))
+    assert (told[2].progress, told[2].note) == (0.5, "half of the pages")
+    assert (done.state, done.attempts, done.errors, done.result) == ("done", 1, ("RuntimeError: once",), {"pages": 7})
+    assert done.ended is not None
+    with engine.client() as client:
+        assert not client.exists("{br}:progress")
+
+
+def test_a_job_of_floods_leaves_nothing_but_the_tombstone(engine: Engine, sender: Sender, queues: Queues):
+    with working(engine, actor("note", lambda message: {"n": 1}, kept=timedelta(0))) as broker:
+        sender.send([post("note", id="m1")])
+        broker.join("work", timeout=10_000)
+
+    assert (queues.life("m1").state, queues.life("m1").result) == ("done", None)
+    with engine.client() as client:
+        assert not client.exists("{br}:endings")
+
+
+def test_a_result_that_is_too_large_is_dropped_and_the_job_is_done(engine: Engine, sender: Sender, queues: Queues):
+    with working(engine, actor("note", lambda message: "x" * 5_000, kept=HOUR)) as broker:
+        sender.send([post("note", id="m1")])
+        broker.join("work", timeout=10_000)
+
+    assert (queues.life("m1").state, queues.life("m1").result) == ("done", None)
+
+
+# Not too many
+
+
+def test_a_queue_over_its_mark_takes_nothing_more_but_what_follows_from_work(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    queues.rule("work", mark=3)
+    sender.send([post("note", n) for n in range(3)])
+
+    with pytest.raises(Full, match="the queue work is full") as refused:
+        sender.send([post("note", 3), post("note", 4, queue="other")])
+    with open_client(engine.url) as client:
+        assert Sender(client, prefix="br", always=True).send([post("note", 5)])[0].fresh
+
+    assert refused.value.after > timedelta(0)
+    assert (queues.depths()["work"].ready, "other" in queues.depths()) == (4, False)
+    queues.rule("work", mark=0)
+    assert sender.send([post("note", 6)])[0].fresh
+
+
+def test_a_queue_that_is_too_far_behind_takes_nothing_more(engine: Engine, sender: Sender, queues: Queues):
+    queues.rule("work", age=timedelta(milliseconds=1))
+    sender.send([post("note", 1)])
+    time.sleep(0.01)
+
+    with pytest.raises(Full, match="too far behind"):
+        sender.send([post("note", 2)])
+
+
+def test_a_queue_that_is_drained_is_worked_off_and_takes_nothing_in(engine: Engine, sender: Sender, queues: Queues):
+    ran: list[int] = []
+    sender.send([post("note", n) for n in range(5)])
+    queues.rule("work", intake="draining")
+
+    with pytest.raises(Full, match="being drained"):
+        sender.send([post("note", 5)])
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        broker.join("work", timeout=10_000)
+
+    assert ran == list(range(5))
+
+
+# By hand
+
+
+def test_messages_are_looked_at_moved_and_dropped(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note", n, id=f"m{n}", app="a") for n in range(5)])
+    sender.send([post("note", "urgent", id="u", priority="urgent"), post("note", "later", id="l", delay=HOUR)])
+
+    assert [one.message_id for one in queues.peek("work", 3)] == ["u", "m0", "m1"]
+    assert queues.move("work", "other", limit=4) == 4
+    assert [one.message_id for one in queues.peek("other")] == ["u", "m0", "m1", "m2"]
+    assert {one.queue_name for one in queues.peek("other")} == {"other"}
+    assert (queues.depths()["work"].ready, queues.depths()["other"].ready) == (2, 4)
+    assert queues.purge("work") == 3
+    assert queues.depths()["work"].ready == queues.depths()["work"].delayed == 0
+    ran: list = []
+    with working(engine, actor("note", lambda message: ran.append(message["n"]), queue="other")) as broker:
+        broker.join("other", timeout=10_000)
+    assert ran == ["urgent", 0, 1, 2]
+
+
+def test_what_waits_for_a_limit_is_dropped_with_its_queue(engine: Engine, sender: Sender, queues: Queues):
+    begun, go = threading.Event(), threading.Event()
+
+    def work(message: dict) -> None:
+        begun.set()
+        go.wait(20)
+
+    one = Limit(name="one", concurrent=1)
+    sender.send([post("note", n, limits=("one",)) for n in range(5)])
+    with working(engine, actor("note", work, limits=(one,)), threads=1) as broker:
+        begun.wait(20)
+        until(lambda: queues.depths()["work"].limited == 4)
+        assert queues.purge("work") == 4
+        go.set()
+        broker.join("work", timeout=10_000)
+
+    with engine.client() as client:
+        assert client.hlen("{br}:msgs") == 0
