@@ -240,7 +240,7 @@ class Tools:
         """Count one start more for a limit that is known only while the job runs, such as an account's at a provider.
 
         Args:
-            limit: One with a rate. What runs at once is limited where the job is declared, because it ends with the job.
+            limit: One with a rate. What runs at once is limited where the job is declared, for it ends with the job.
             values: What has a limit of its own.
 
         Raises:

@@ -27,6 +27,7 @@ from backroom.domain.limits import Limit
 from backroom.queue.decide import Decide
 from backroom.queue.decisions import Again, Release
 from backroom.queue.delivery import Delivery, Lane, envelope
+from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub, Kind
 from backroom.queue.open import Script, open_client, without_retries
 from backroom.queue.timelimit import SafeTimeLimit
@@ -76,6 +77,7 @@ class ValkeyBroker(Broker):
         self._lanes: dict[str, Lane] = {}
         self._limits: set[Limit] = set()
         self._hub: Hub | None = None
+        self._handout: Handout | None = None
         self._lock = Lock()
 
     # -- declaring
@@ -144,6 +146,7 @@ class ValkeyBroker(Broker):
                     lane=self._lane,
                     limits=self._declared_limits,
                     kind=self._kind,
+                    handout=self._handout,
                 )
                 self._hub.start()
             self._hub.consume(queue_name, prefetch=prefetch)
@@ -162,6 +165,15 @@ class ValkeyBroker(Broker):
         """Whether somebody wants a message that is being worked on here cancelled."""
         hub = self._hub
         return hub is not None and hub.cancelled(id)
+
+    def attach(self, worker: Worker) -> None:
+        """A worker begins: its threads take from us without its consumer threads between."""
+        # Dramatiq has typed it as its own kind of queue.
+        worker.work_queue = self._handout = Handout(worker)  # type: ignore[assignment]
+
+    def detach(self) -> None:
+        """The worker has stopped."""
+        self._handout = None
 
     def hand_back(self, worker: Worker) -> None:
         """A worker begins to stop: what it has not begun returns to its queues at once."""
@@ -258,9 +270,17 @@ class _Fence(Middleware):
             message.decide(Release())
             raise SkipMessage("its lease has ended")
 
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        if isinstance(broker, ValkeyBroker):
+            broker.attach(worker)
+
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         if isinstance(broker, ValkeyBroker):
             broker.hand_back(worker)
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - its signature
+        if isinstance(broker, ValkeyBroker):
+            broker.detach()
 
 
 def _usual() -> list[Middleware]:

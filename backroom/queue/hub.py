@@ -19,8 +19,10 @@ from backroom.domain.errors import Invalid
 from backroom.domain.limits import Limit
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
 from backroom.queue.delivery import MOST_REASON_CHARS, Delivery, Held, Lane, Order, order
+from backroom.queue.handout import Handout
 from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
+from backroom.queue.pace import Pace
 from backroom.queue.rows import Row, adopted, fetched, in_deliveries
 from backroom.queue.settler import Settlement, Settler
 from backroom.queue.wire import decode, milliseconds
@@ -51,6 +53,7 @@ class Hub:
         lane: How a queue's messages travel.
         limits: Those that jobs declare here.
         kind: Whether a job takes one message or a batch here, or is unknown.
+        handout: Where a worker's threads take deliveries from; None where consumers are asked one by one.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Hub:
         lane: Callable[[str], Lane],
         limits: Callable[[], Iterable[Limit]],
         kind: Callable[[str], Kind],
+        handout: Handout | None = None,
     ) -> None:
         self.worker = worker
         self._client = client
@@ -82,7 +86,12 @@ class Hub:
         # Guards everything below, and is notified whenever there may be room for more.
         self._room = Condition()
         self._queues: dict[str, SimpleQueue[Delivery]] = {}
-        self._capacity = 0
+        # Those whose consumer has asked: only then can what is fetched for them be settled.
+        self._asking: set[str] = set()
+        self._handout = handout
+        self._pace = Pace(handout.threads if handout else 0)
+        if handout:
+            handout.watch(lambda: self._undecided, self._wait_until_decided)
         # Deliveries that nobody has decided about, and those whose settlement the engine has not confirmed: the next
         # fetch need not wait for the last acknowledgement.
         self._undecided = 0
@@ -90,6 +99,7 @@ class Hub:
         self._held: dict[str, int] = {}
         self._cancelled: set[str] = set()
         self._settled_meanwhile: set[int] | None = None
+        self._fetch_waits = False
         self._engine_pause = 0.0
         self._paused_until = 0.0
         self._stopping = Event()
@@ -102,22 +112,36 @@ class Hub:
         self._thread.start()
 
     def consume(self, queue: str, *, prefetch: int) -> None:
-        """Begin to fetch for a queue."""
+        """Begin to fetch for a queue, as soon as somebody asks for it."""
         with self._room:
-            self._queues[queue] = SimpleQueue()
-            self._capacity = max(self._capacity, prefetch)
-            self._room.notify_all()
-        self._interrupt_wait()
+            self._queues.setdefault(queue, SimpleQueue())
+            threads = self._handout.threads if self._handout else 0
+            # What Dramatiq takes without being told is the signal to find out by ourselves.
+            if prefetch != 2 * threads:
+                self._pace = Pace(threads, fixed=prefetch)
 
     def next(self, queue: str, *, timeout: float) -> Delivery | None:
-        """The next delivery of a queue, waiting at most so many seconds."""
+        """The next delivery of a queue, waiting at most so many seconds; what threads take is not seen here."""
         deliveries = self._queues.get(queue)
         if deliveries is None:
             return None
+        if queue not in self._asking:
+            self._ask_for(queue)
         try:
             return deliveries.get(timeout=min(timeout, 0.05) if self._stopping.is_set() else timeout)
         except Empty:
             return None
+
+    def _ask_for(self, queue: str) -> None:
+        with self._room:
+            self._asking.add(queue)
+            self._room.notify_all()
+        self._interrupt_wait()
+
+    def resume(self) -> None:
+        """The worker goes on after a pause."""
+        with self._room:
+            self._room.notify_all()
 
     def begin(self, delivery: Delivery) -> bool:
         """Whether a delivery is still ours to begin, as far as we can know."""
@@ -143,13 +167,18 @@ class Hub:
                 return
             delivery.settled = True
             self._undecided -= 1
+            self._pace.decided()
             if isinstance(decision, Release) and decision.engine_away:
                 self._pause()
             elif decision is None or isinstance(decision, Done):
                 self._engine_pause = 0.0
-            if self._free() >= self._worth_a_call():
+            if not self._undecided or (self._fetch_waits and self._pace.worth_a_call(self._undecided)):
                 self._room.notify_all()
         self._settler.add(Settlement(orders=delivery.orders(), delivery=delivery))
+
+    def _wait_until_decided(self) -> None:
+        with self._room:
+            self._room.wait_for(lambda: not self._undecided)
 
     def cancelled(self, id: str) -> bool:
         """Whether somebody wants a message that we hold cancelled."""
@@ -167,6 +196,7 @@ class Hub:
         """Stop to consume a queue; say whether it was the last."""
         with self._room:
             deliveries = self._queues.pop(queue, None)
+            self._asking.discard(queue)
             left = len(self._queues)
         for delivery in _drain(deliveries) if deliveries else ():
             delivery.decide(Release())
@@ -257,20 +287,20 @@ class Hub:
         with self._room:
             while not self._stopping.is_set():
                 pause = self._paused_until - time.monotonic()
-                free = self._free()
-                if self._queues and pause <= 0 and free >= self._worth_a_call():
+                if self._asking and pause <= 0 and self._wants_more():
                     # While an engine is away, one message is enough to see whether it is back.
-                    return 1 if self._engine_pause else free
+                    return 1 if self._engine_pause else self._pace.capacity - self._undecided
                 if not block:
                     return 0
+                self._fetch_waits = True
                 self._room.wait(pause if pause > 0 else None)
+                self._fetch_waits = False
         return 0
 
-    def _free(self) -> int:
-        return min(self._capacity - self._undecided, MOST_UNSETTLED * self._capacity - self._in_flight)
-
-    def _worth_a_call(self) -> int:
-        return max(1, self._capacity // 4)
+    def _wants_more(self) -> bool:
+        if self._in_flight >= MOST_UNSETTLED * self._pace.capacity or (self._handout and self._handout.paused):
+            return False
+        return self._pace.worth_a_call(self._undecided)
 
     def _pause(self) -> None:
         now = time.monotonic()
@@ -280,11 +310,12 @@ class Hub:
             log.warning("fetch.paused", worker=self.worker, seconds=self._engine_pause)
 
     def _wait_for_messages(self, seconds: float) -> None:
-        keys = [self._own_wake_key(), *(f"{self._base}wake:{queue}" for queue in list(self._queues))]
+        keys = [self._own_wake_key(), *(f"{self._base}wake:{queue}" for queue in list(self._asking))]
         self._client.blpop(keys, timeout=min(seconds, self._longest_wait))
 
     def _fetch_once(self, free: int, turn: int) -> float:
-        queues = list(self._queues)
+        self._pace.measure()
+        queues = list(self._asking)
         # Who is asked first changes, so that no queue is always served last.
         turn %= max(1, len(queues))
         lanes: list[str | int] = []
@@ -379,7 +410,7 @@ class Hub:
             deliveries = self._queues.get(queue)
             if deliveries is not None and not self._stopping.is_set():
                 # Under the lock: who drops the queue next will find it there.
-                deliveries.put(delivery)
+                (self._handout or deliveries).put(delivery)
                 return
         delivery.decide(Release())
         self.settle(delivery)

@@ -30,7 +30,7 @@ def test_a_permanent_error_is_never_tried_again():
 
 
 def test_a_cancelled_job_is_over():
-    assert decision(Cancel()) == Done()
+    assert decision(Cancel()) == Done(state="cancelled")
 
 
 def test_a_snoozed_job_comes_back_without_an_attempt():

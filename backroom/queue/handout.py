@@ -1,0 +1,75 @@
+"""Where a worker's threads take deliveries from, straight from the hub, in the place of Dramatiq's `work_queue`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from dramatiq import Worker
+
+    from backroom.queue.delivery import Delivery
+
+
+class Item(NamedTuple):
+    """What Dramatiq's threads expect to find in their queue."""
+
+    message: Delivery
+
+
+class Handout:
+    """Stands in for the `PriorityQueue` of a `dramatiq.Worker`, as far as a worker uses it.
+
+    Args:
+        worker: Whose threads take from here.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._waiting: SimpleQueue[Delivery] = SimpleQueue()
+        self._unfinished: Callable[[], int] = int
+        self._join: Callable[[], None] = lambda: None
+        self.threads = worker.worker_threads
+        self.put = self._waiting.put
+
+    def watch(self, unfinished: Callable[[], int], join: Callable[[], None]) -> None:
+        """Who knows what is not decided yet, and can wait for it."""
+        self._unfinished, self._join = unfinished, join
+
+    @property
+    def paused(self) -> bool:
+        """Whether the worker wants nothing just now."""
+        return any(consumer.paused for consumer in self._worker.consumers.values())
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many deliveries are not decided yet."""
+        return self._unfinished()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Item:  # noqa: FBT001, FBT002 - `queue.Queue`'s
+        """The next delivery, waiting for it.
+
+        Raises:
+            queue.Empty: There is none in time.
+        """
+        return Item(self._waiting.get(block, timeout))
+
+    def get_nowait(self) -> Item:
+        """The next delivery, if there is one.
+
+        Raises:
+            queue.Empty: There is none.
+        """
+        return Item(self._waiting.get_nowait())
+
+    def qsize(self) -> int:
+        """How many deliveries nobody has taken yet."""
+        return self._waiting.qsize()
+
+    def task_done(self) -> None:
+        """A delivery is counted when it is decided, so there is nothing to do."""
+
+    def join(self) -> None:
+        """Wait until every delivery is decided."""
+        self._join()
