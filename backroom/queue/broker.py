@@ -30,6 +30,7 @@ from backroom.queue.delivery import Delivery, Lane, envelope
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub, Kind
 from backroom.queue.open import Script, open_client, without_retries
+from backroom.queue.signals import SparseSignals
 from backroom.queue.timelimit import SafeTimeLimit
 from backroom.queue.wire import USUAL_LINE, Argument, encode
 
@@ -40,7 +41,7 @@ LEASE = timedelta(seconds=15)
 MOST_IN_A_BATCH = 1000
 
 
-class ValkeyBroker(Broker):
+class ValkeyBroker(SparseSignals):
     """Dramatiq on Valkey or Redis (6.2 and newer).
 
     An actor may set `batch` (how many messages it takes at once), `linger_ms` (how long a batch may wait for more) and

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from dramatiq import Message, MessageProxy
@@ -40,8 +41,7 @@ class Lane:
     ordered: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """One message under a lease.
 
     Attributes:
@@ -55,8 +55,7 @@ class Held:
     nth: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What the settle script is to do about one message.
 
     Attributes:
@@ -80,21 +79,24 @@ class Order:
     def arguments(self) -> list[Argument]:
         """As the settle script takes it."""
         head: list[Argument] = [self.what, self.id, self.token, self.ms, self.body, self.note, len(self.posts)]
-        return [*head, *(value for post in self.posts for value in post)]
+        return [*head, *(value for post in self.posts for value in post)] if self.posts else head
 
 
 class Delivery(MessageProxy):
     """What Dramatiq's worker handles. Its text names the job and the id only, because Dramatiq logs it."""
 
     def __init__(self, held: tuple[Held, ...], *, hub: Hub, lane: Lane, batch: bool) -> None:
-        super().__init__(_batch_message(held) if batch else held[0].message)
+        message = _batch_message(held) if batch else held[0].message
+        super().__init__(message)
+        # Read by every middleware: a proxy would look each of them up.
+        self.queue_name, self.actor_name, self.message_id = message.queue_name, message.actor_name, message.message_id
+        self.args, self.kwargs, self.options = message.args, message.kwargs, message.options
         self.held = held
         self.hub = hub
         self.lane = lane
-        self.decisions: Mapping[str, Decision] | None = None
+        self.decisions: Mapping[str, Decision] = {}
         self.otherwise: Decision | None = None
         self.settled = False
-        self.cancelled = False
         self._posts: list[Sequence[Argument]] = []
 
     def hand_on(self, post: Sequence[Argument]) -> None:
@@ -108,15 +110,14 @@ class Delivery(MessageProxy):
 
     def orders(self) -> list[Order]:
         """What the settle script is to do."""
-        chosen = self.decisions or {}
         otherwise = self.otherwise or (Dead(reason=self._why_failed()) if self.failed else Done())
         together = len(self.held) > 1
         orders = [
-            order(held, chosen.get(held.message.message_id, otherwise), lane=self.lane, together=together)
-            for held in self.held
+            order(one, self.decisions.get(one.message.message_id, otherwise), lane=self.lane, together=together)
+            for one in self.held
         ]
         if self._posts:
-            orders[0] = replace(orders[0], posts=tuple(self._posts))
+            orders[0] = orders[0]._replace(posts=tuple(self._posts))
         return orders
 
     def _why_failed(self) -> str:
@@ -139,8 +140,7 @@ def order(held: Held, decision: Decision, *, lane: Lane, together: bool = False)
     """One decision in the words of the settle script."""
     message, token = held.message, held.token
     if isinstance(decision, Done):
-        ms = milliseconds(max(TOMBSTONE, decision.kept))
-        return Order(what="done", id=message.message_id, token=token, ms=ms, body=_ending(message, decision))
+        return Order("done", message.message_id, token, _remembered(decision.kept), _ending(message, decision))
     if isinstance(decision, Again):
         after = min(decision.after, LONGEST_ORDERED_WAIT) if lane.ordered else decision.after
         # What failed in company is tried alone, so that one message cannot take the others with it.
@@ -153,10 +153,17 @@ def order(held: Held, decision: Decision, *, lane: Lane, together: bool = False)
     return Order(what="release", id=message.message_id, token=token)
 
 
+@cache
+def _remembered(kept: timedelta) -> int:
+    return milliseconds(max(TOMBSTONE, kept))
+
+
 def _ending(message: Message[Any], done: Done) -> bytes:
     """What there is to tell about an end; nothing where everybody would guess it."""
+    if not done.kept:
+        return b""
     attempts = int(message.options.get("attempt", 0))
-    if not done.kept or (done.state == "done" and done.result is None and not attempts):
+    if done.state == "done" and done.result is None and not attempts:
         return b""
     ending = Ending(
         state=done.state,

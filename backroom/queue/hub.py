@@ -147,9 +147,12 @@ class Hub:
         """Whether a delivery is still ours to begin, as far as we can know."""
         if not self._lease.stands():
             return False
-        if not all(self._held.get(held.message.message_id) == held.token for held in delivery.held):
-            return False
-        suspects = [held for held in delivery.held if held.nth > 1]
+        suspects = []
+        for held in delivery.held:
+            if self._held.get(held.message.message_id) != held.token:
+                return False
+            if held.nth > 1:
+                suspects.append(held)
         if not suspects:
             return True
         # Whoever had it before may have died of it: say that it begins, so that its death would count.

@@ -354,7 +354,7 @@ def test_what_waits_for_a_limit_is_dropped_with_its_queue(engine: Engine, sender
 
     one = Limit(name="one", concurrent=1)
     sender.send([post("note", n, limits=("one",)) for n in range(5)])
-    with working(engine, actor("note", work, limits=(one,)), threads=1) as broker:
+    with working(engine, actor("note", work, limits=(one,)), threads=2) as broker:
         begun.wait(20)
         until(lambda: queues.depths()["work"].limited == 4)
         assert queues.purge("work") == 4

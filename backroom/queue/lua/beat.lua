@@ -5,11 +5,4 @@
 --        somebody wants cancelled
 
 even_if_full()
-local reply = {call('ZADD', WORKERS, clock + tonumber(ARGV[2]), ARGV[1])}
-if call('EXISTS', CANCELS) == 1 then
-  local asked = call('HGETALL', CANCELS)
-  for i = 1, #asked, 2 do
-    if asked[i + 1] == ARGV[1] then reply[#reply + 1] = asked[i] end
-  end
-end
-return reply
+return {call('ZADD', WORKERS, clock + tonumber(ARGV[2]), ARGV[1]), unpack(cancelled_for(ARGV[1]))}

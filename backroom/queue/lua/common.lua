@@ -184,12 +184,12 @@ local function forget(ids)
     unlock(id, mode, key)
     call('HDEL', EXTRAS, id)
   end)
+  local rare = call('EXISTS', DELIVERIES, ALONE, PROGRESS, CANCELS) > 0
   in_chunks(ids, function(...)
     call('HDEL', MSGS, ...)
-    call('HDEL', DELIVERIES, ...)
-    call('HDEL', ALONE, ...)
-    call('HDEL', PROGRESS, ...)
-    call('HDEL', CANCELS, ...)
+    if rare then
+      for _, key in ipairs({DELIVERIES, ALONE, PROGRESS, CANCELS}) do call('HDEL', key, ...) end
+    end
   end)
 end
 
@@ -216,6 +216,18 @@ local function leave_lane(worker, queue, count)
   if call('HINCRBY', key, 'count', -count) <= 0 then
     call('HDEL', key, 'holder', 'count')
   end
+end
+
+-- Those messages of a worker that somebody wants cancelled.
+local function cancelled_for(worker)
+  local found = {}
+  if call('EXISTS', CANCELS) == 1 then
+    local asked = call('HGETALL', CANCELS)
+    for i = 1, #asked, 2 do
+      if asked[i + 1] == worker then found[#found + 1] = asked[i] end
+    end
+  end
+  return found
 end
 
 -- Give back what a worker holds. `counted`: it died with them, so each has one more delivery without an outcome; from

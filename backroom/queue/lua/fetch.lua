@@ -203,17 +203,19 @@ local function open(lane, waiting)
   return most
 end
 
-local taken, leases, delivery, bytes, scanned, expired, full = {}, {}, 0, 0, 0, 0, false
+local HEADER = 8
+local reply, last, leases, delivery, bytes, scanned, expired, full = {0, 0, 0, 0, 0, 0, 0, 0}, HEADER, {}, 0, 0, 0, 0, false
 
 -- Take up to `want` messages from one line; say how many, and whether the batch they go into must end.
 local function take_from_line(lane, line, want, batched)
   local key = line_key(lane.queue, line)
   local ids = call('LRANGE', key, 0, math.min(want, 1000) - 1)
-  local bodies, deliveries = call('HMGET', MSGS, unpack(ids)), call('HMGET', DELIVERIES, unpack(ids))
+  local bodies = call('HMGET', MSGS, unpack(ids))
+  local deliveries = call('EXISTS', DELIVERIES) == 1 and call('HMGET', DELIVERIES, unpack(ids)) or {}
   local alone = batched and call('EXISTS', ALONE) == 1 and call('HMGET', ALONE, unpack(ids)) or {}
   local extras = call('EXISTS', EXTRAS) == 1 and call('HMGET', EXTRAS, unpack(ids)) or {}
   local token = call('INCRBY', base .. 'token', #ids) - #ids
-  local used, given, ends = 0, 0, false
+  local used, given, ends, place = 0, 0, false, '|0|' .. lane.queue .. '|' .. line
   for i, id in ipairs(ids) do
     local body, before = bodies[i], tonumber(deliveries[i]) or 0
     local single = batched and (alone[i] or before >= TRAVELS_ALONE)
@@ -238,8 +240,10 @@ local function take_from_line(lane, line, want, batched)
       given = given + 1
       if not batched or batched.given + given == 1 then delivery = delivery + 1 end
       leases[#leases + 1] = id
-      leases[#leases + 1] = lease(token + i, before + 1, false, lane.queue, line)
-      for _, value in ipairs({lane.queue, delivery, id, token + i, before + 1, body}) do taken[#taken + 1] = value end
+      leases[#leases + 1] = string.format('%d|%d', token + i, before + 1) .. place
+      reply[last + 1], reply[last + 2], reply[last + 3] = lane.queue, delivery, id
+      reply[last + 4], reply[last + 5], reply[last + 6] = token + i, before + 1, body
+      last = last + 6
       if single then
         ends = true
         break
@@ -309,6 +313,11 @@ local function take(lane, want)
 end
 
 even_if_full()
+local asked = cancelled_for(worker)
+for _, id in ipairs(asked) do
+  last = last + 1
+  reply[last] = id
+end
 local was_gone = call('ZADD', WORKERS, clock + lease_ms, worker)
 local dead, back, buried = 0, 0, 0
 if ARGV[4] == '1' then dead, back, buried = reap() end
@@ -355,17 +364,8 @@ end
 -- What is left is for the next worker, which may be asleep.
 for _, lane in ipairs(lanes) do wake(lane.queue, 1) end
 
-local cancelled = {}
-if call('EXISTS', CANCELS) == 1 then
-  local asked = call('HGETALL', CANCELS)
-  for i = 1, #asked, 2 do
-    if asked[i + 1] == worker then cancelled[#cancelled + 1] = asked[i] end
-  end
-end
-
-local reply = {
-  due < 0 and -1 or math.max(0, due - clock), #lanes > 0 and 1 or 0, dead, back, buried, was_gone, expired, #cancelled,
+local header = {
+  due < 0 and -1 or math.max(0, due - clock), #lanes > 0 and 1 or 0, dead, back, buried, was_gone, expired, #asked,
 }
-for _, id in ipairs(cancelled) do reply[#reply + 1] = id end
-for _, value in ipairs(taken) do reply[#reply + 1] = value end
+for i = 1, HEADER do reply[i] = header[i] end
 return reply

@@ -26,7 +26,7 @@ in_chunks(ids, function(...)
   for _, value in ipairs(call('HMGET', inflight, ...)) do held[#held + 1] = value end
 end)
 
-local settled, finished, tombstones, endings, decided, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+local settled, finished, tombstones, endings, others, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
 local function again(id, queue, line, token, ms, body, note)
   if call('HDEL', CANCELS, id) == 1 then return finish(id, 'cancelled') end
@@ -45,18 +45,28 @@ local function again(id, queue, line, token, ms, body, note)
 end
 
 for i = 1, count do
-  local what, id, token, ms, body, note, posts = unpack(ARGV, starts[i], starts[i] + 6)
+  local start, id, value = starts[i], ids[i], held[i]
+  local token = ARGV[start + 2]
   reply[i] = 0
-  local holds, queue, line, _
-  if held[i] then holds, _, _, queue, line = parse_lease(held[i]) end
-  if holds and holds == tonumber(token) and not seen[id] then
+  if value and string.sub(value, 1, #token + 1) == token .. '|' and not seen[id] then
+    local _, _, _, queue, line = parse_lease(value)
     reply[i], seen[id] = 1, true
     settled[#settled + 1] = id
     lanes[queue] = (lanes[queue] or 0) + 1
-    decided[#decided + 1] = {what, id, queue, line, holds, tonumber(ms), body, note}
-    for post = 0, tonumber(posts) - 1 do
-      local first = starts[i] + 7 + 6 * post
-      local id, queue, line, body, delay, more = unpack(ARGV, first, first + 5)
+    local what, ms, body = ARGV[start], tonumber(ARGV[start + 3]), ARGV[start + 4]
+    if what == 'done' then
+      finished[#finished + 1] = id
+      tombstones[#tombstones + 1] = clock + ms
+      tombstones[#tombstones + 1] = id
+      if body ~= '' then
+        endings[#endings + 1] = id
+        endings[#endings + 1] = body
+      end
+    else
+      others[#others + 1] = {what, id, queue, line, tonumber(token), ms, body, ARGV[start + 5]}
+    end
+    for post = 0, tonumber(ARGV[start + 6]) - 1 do
+      local id, queue, line, body, delay, more = unpack(ARGV, start + 7 + 6 * post, start + 12 + 6 * post)
       enqueue(id, queue, line, body, tonumber(delay), more)
     end
   end
@@ -65,17 +75,9 @@ end
 in_chunks(settled, function(...) call('HDEL', inflight, ...) end)
 leave_limits(settled)
 
-for _, one in ipairs(decided) do
+for _, one in ipairs(others) do
   local what, id, queue, line, token, ms, body, note = unpack(one)
-  if what == 'done' then
-    finished[#finished + 1] = id
-    tombstones[#tombstones + 1] = clock + ms
-    tombstones[#tombstones + 1] = id
-    if body ~= '' then
-      endings[#endings + 1] = id
-      endings[#endings + 1] = body
-    end
-  elseif what == 'again' then
+  if what == 'again' then
     again(id, queue, line, token, ms, body, note)
   elseif what == 'dead' then
     bury(id, note, body ~= '' and body or call('HGET', MSGS, id))
