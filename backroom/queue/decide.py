@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 12
 MOST_RESULT_BYTES = 4_096
+NOT_KEPT = timedelta(0)
+_DONE = Done()
 
 log = structlog.get_logger()
 
@@ -70,9 +72,10 @@ class Decide(Middleware):
         if not isinstance(message, Delivery) or message.otherwise is not None:
             return
         actor = broker.get_actor(message.actor_name)
-        kept: timedelta = actor.options.get("kept") or timedelta(0)
+        kept: timedelta = actor.options.get("kept", NOT_KEPT)
         if exception is None:
-            message.decide(Done(result=_small(message, result) if kept else None, kept=kept))
+            small = _small(message, result) if kept and result is not None else None
+            message.decide(_DONE if not kept and small is None else Done(result=small, kept=kept))
             return
         attempts: int = actor.options.get("attempts", ATTEMPTS)
         backoff: Backoff = actor.options.get("backoff") or Backoff()
@@ -128,7 +131,7 @@ def decide(
 
 def _small(delivery: Delivery, result: object) -> bytes | None:
     """What a job returned, if it is small enough to be kept with its status."""
-    if result is None or len(delivery.held) > 1:
+    if len(delivery.held) > 1:
         return None
     try:
         text = msgspec.json.encode(result)

@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import groupby
 from queue import Empty, SimpleQueue
 from threading import Condition, Event, Thread
 from typing import Any, Literal
@@ -363,23 +362,24 @@ class Hub:
             self._hand_out(in_deliveries(rows, self._lane))
 
     def _hand_out(self, rows: Sequence[Row]) -> None:
-        for (queue, _), group in groupby(rows, key=lambda row: (row.queue, row.delivery)):
-            lane = self._lane(queue)
-            by_kind: dict[tuple[Kind, str], list[Held]] = defaultdict(list)
-            for row in group:
-                one = self._open(row)
-                if one is not None:
-                    by_kind[self._kind(one.message.actor_name), one.message.actor_name].append(one)
-            for (kind, job), helds in by_kind.items():
-                if kind == "batch":
-                    self._deliver(queue, Delivery(tuple(helds), hub=self, lane=lane, batch=True))
-                elif kind == "one":
-                    for one in helds:
-                        self._deliver(queue, Delivery((one,), hub=self, lane=lane, batch=False))
-                else:
-                    log.warning("job.unknown", job=job, queue=queue, count=len(helds))
-                    for one in helds:
-                        self._settle_unseen(one, _parked(one.message), lane)
+        deliveries: list[Delivery] = []
+        batches: dict[tuple[str, int, str], list[Held]] = defaultdict(list)
+        for row in rows:
+            held = self._open(row)
+            if held is None:
+                continue
+            job, lane = held.message.actor_name, self._lane(row.queue)
+            kind = self._kind(job)
+            if kind == "one":
+                deliveries.append(Delivery((held,), hub=self, lane=lane, batch=False))
+            elif kind == "batch":
+                batches[row.queue, row.delivery, job].append(held)
+            else:
+                log.warning("job.unknown", job=job, queue=row.queue, id=row.id)
+                self._settle_unseen(held, _parked(held.message), lane)
+        for (queue, _, _), helds in batches.items():
+            deliveries.append(Delivery(tuple(helds), hub=self, lane=self._lane(queue), batch=True))
+        self._deliver(deliveries)
 
     def _open(self, row: Row) -> Held | None:
         queue, _, id, token, nth, body = row
@@ -404,19 +404,23 @@ class Hub:
         )
         return Held(message=message, token=token, nth=nth)
 
-    def _deliver(self, queue: str, delivery: Delivery) -> None:
+    def _deliver(self, deliveries: Iterable[Delivery]) -> None:
+        unwanted = []
         with self._room:
-            self._undecided += 1
-            self._in_flight += 1
-            for held in delivery.held:
-                self._held[held.message.message_id] = held.token
-            deliveries = self._queues.get(queue)
-            if deliveries is not None and not self._stopping.is_set():
-                # Under the lock: who drops the queue next will find it there.
-                (self._handout or deliveries).put(delivery)
-                return
-        delivery.decide(Release())
-        self.settle(delivery)
+            for delivery in deliveries:
+                self._undecided += 1
+                self._in_flight += 1
+                for held in delivery.held:
+                    self._held[held.message.message_id] = held.token
+                taker = self._queues.get(delivery.queue_name)
+                if taker is None or self._stopping.is_set():
+                    unwanted.append(delivery)
+                else:
+                    # Under the lock: who drops the queue next will find it there.
+                    (self._handout or taker).put(delivery)
+        for delivery in unwanted:
+            delivery.decide(Release())
+            self.settle(delivery)
 
     def _settle_unseen(self, held: Held, decision: Decision, lane: Lane) -> None:
         with self._room:

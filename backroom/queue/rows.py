@@ -33,9 +33,11 @@ class Row(NamedTuple):
 
 def fetched(values: Sequence[Any]) -> list[Row]:
     """The rows of a fetch, after its header."""
+    # There are few queues and many rows.
+    names = {name: name.decode() for name in set(values[::FIELDS])}
     return [
-        Row(values[at].decode(), values[at + 1], values[at + 2].decode(), *values[at + 3 : at + FIELDS])
-        for at in range(0, len(values), FIELDS)
+        Row(names[queue], delivery, id.decode(), token, nth, body)
+        for queue, delivery, id, token, nth, body in zip(*[iter(values)] * FIELDS, strict=True)
     ]
 
 

@@ -35,8 +35,9 @@ class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that
     def remove_timeout(self, thread_id: int) -> None:
         try:
             with self.mu:
-                self.deadlines[thread_id] = None
-                # Raised, but not yet delivered: the job is over, so take it back.
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
+                deadline, self.deadlines[thread_id] = self.deadlines.get(thread_id), None
+                if deadline is None:
+                    # Raised, but not yet delivered: the job is over, so take it back.
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
         except TimeLimitExceeded:
             log.warning("job.cut_late", thread=thread_id)
