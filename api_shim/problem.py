@@ -144,7 +144,11 @@ async def _away(_req: Any, resp: Any, error: Exception, _params: Any, **_: Any) 
 async def _full(_req: Any, resp: Any, error: Exception, _params: Any, **_: Any) -> None:
     assert isinstance(error, Full)
     seconds = str(max(1, round(error.after.total_seconds())))
-    _write(resp, Problem(429, "full", "Too much at once", detail=str(error), headers={"Retry-After": seconds}))
+    # Too much of it is for the caller to slow down; a queue that takes nothing is not the caller's doing.
+    busy = error.why in {"long", "late"}
+    title = "Too much at once" if busy else "Nothing is accepted just now"
+    problem = Problem(429 if busy else 503, "full", title, detail=str(error), headers={"Retry-After": seconds})
+    _write(resp, problem)
 
 
 async def _falcon(_req: Any, resp: Any, error: Exception, _params: Any, **_: Any) -> None:

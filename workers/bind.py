@@ -11,9 +11,10 @@ import msgspec
 import structlog
 from dramatiq.middleware import CurrentMessage
 
-from backroom.domain.errors import BackroomError, EngineAway, Invalid, Outcome, Permanent
+from backroom.domain.errors import BackroomError, EngineAway, Invalid, Outcome, Partial, Permanent
 from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
+from backroom.queue.delivery import Delivery
 from backroom.shelf import Shelves
 from backroom.tools import House, Tools
 
@@ -40,12 +41,15 @@ def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
         dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
 
 
-def _single(job: Job, house: House) -> Callable[..., Any]:
-    def run(*, message: dict[str, Any]) -> Any:
+def _single(job: Job, house: House) -> Callable[..., None]:
+    def run(*, message: dict[str, Any]) -> None:
         envelope = CurrentMessage.get_current_message()
         if envelope is None:
             raise LookupError("the CurrentMessage middleware is missing")
-        return _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+        result = _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+        if isinstance(envelope, Delivery):
+            # Not by `return`: Dramatiq would warn that nobody keeps it.
+            envelope.result = result
 
     return run
 
@@ -55,32 +59,43 @@ def _batch(job: Job, house: House) -> Callable[..., None]:
         failed: dict[str, BaseException] = {}
         # Rows belong to one application, and so does a transaction. Sorting is stable: each one's order stays.
         for app, group in groupby(sorted(envelopes, key=_envelope_app), key=_envelope_app):
-            _try(list(group), app, failed)
+            failed |= _failures(job, house, list(group), app)
         if failed:
             raise BatchFailed(failed)
 
-    def _try(envelopes: list[dramatiq.Message[Any]], app: str, failed: dict[str, BaseException]) -> None:
-        def work(tools: Tools) -> None:
-            job.function([_typed(job, envelope.kwargs["message"]) for envelope in envelopes], tools)
-
-        try:
-            _work(job, house, work, envelopes, app)
-        except (EngineAway, Outcome) as error:
-            failed.update(dict.fromkeys((envelope.message_id for envelope in envelopes), error))
-        except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
-            if len(envelopes) == 1:
-                failed[envelopes[0].message_id] = error
-                _trace(job, envelopes[0], error)
-                return
-            log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
-            middle = len(envelopes) // 2
-            _try(envelopes[:middle], app, failed)
-            if job.ordered and any(_comes_again(failed.get(one.message_id)) for one in envelopes[:middle]):
-                failed.update((one.message_id, Behind("one before it comes again")) for one in envelopes[middle:])
-                return
-            _try(envelopes[middle:], app, failed)
-
     return run
+
+
+def _failures(job: Job, house: House, envelopes: Sequence[dramatiq.Message[Any]], app: str) -> dict[str, BaseException]:
+    """Work on messages together, and say what became of those that are not done."""
+
+    def work(tools: Tools) -> None:
+        job.function([_typed(job, envelope.kwargs["message"]) for envelope in envelopes], tools)
+
+    try:
+        _work(job, house, work, envelopes, app)
+    except Partial as error:
+        return {envelopes[at].message_id: failure for at, failure in error.failures.items()}
+    except (EngineAway, Outcome) as error:
+        return dict.fromkeys((envelope.message_id for envelope in envelopes), error)
+    except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
+        if len(envelopes) == 1:
+            _trace(job, envelopes[0], error)
+            return {envelopes[0].message_id: error}
+        log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
+        return _failures_by_halves(job, house, envelopes, app)
+    return {}
+
+
+def _failures_by_halves(
+    job: Job, house: House, envelopes: Sequence[dramatiq.Message[Any]], app: str
+) -> dict[str, BaseException]:
+    middle = len(envelopes) // 2
+    failed = _failures(job, house, envelopes[:middle], app)
+    if job.ordered and any(_comes_again(failed.get(one.message_id)) for one in envelopes[:middle]):
+        behind = Behind("one before it comes again")
+        return failed | dict.fromkeys((one.message_id for one in envelopes[middle:]), behind)
+    return failed | _failures(job, house, envelopes[middle:], app)
 
 
 def _trace(job: Job, envelope: dramatiq.Message[Any], error: Exception) -> None:
@@ -99,10 +114,20 @@ def _work(
     tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=frozenset(_awaited(envelopes)))
     with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id):
         try:
-            result = work(tools)
-            tools.commit()
+            result = _committed(work, tools)
         finally:
             tools.close()
+    return result
+
+
+def _committed(work: Callable[[Tools], Any], tools: Tools) -> Any:
+    try:
+        result = work(tools)
+    except Partial:
+        # What it did of the others stays.
+        tools.commit()
+        raise
+    tools.commit()
     return result
 
 

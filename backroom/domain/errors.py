@@ -15,12 +15,14 @@ BackroomError
 ├── CannotStart             something this machine lacks: what, and how to mend it
 └── Outcome                 not a failure, but what a job may decide about itself
     ├── Cancel              stop, and do not come back
+    ├── Partial             of a batch, some are done and some are not
     └── Snooze              come back later, and count no attempt
 ```
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 
@@ -160,6 +162,20 @@ class Outcome(BackroomError):
 
 class Cancel(Outcome):
     """Stop this job: it is neither done nor failed, and does not come back."""
+
+
+class Partial(Outcome):
+    """A batch job did some of its messages; what it wrote for them is committed.
+
+    Args:
+        failures: What each of the others would have raised alone, by its place in the batch, 0 is the first: a
+            `Permanent` error sends it to the dead letters, `Snooze` and `Cancel` mean what they say, anything else has
+            it tried again.
+    """
+
+    def __init__(self, failures: Mapping[int, BaseException]) -> None:
+        super().__init__(f"{len(failures)} messages of the batch are not done")
+        self.failures = dict(failures)
 
 
 class Snooze(Outcome):

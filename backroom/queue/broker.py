@@ -32,7 +32,7 @@ from backroom.queue.hub import Hub, Kind
 from backroom.queue.open import Script, open_client, without_retries
 from backroom.queue.signals import SparseSignals
 from backroom.queue.timelimit import SafeTimeLimit
-from backroom.queue.wire import USUAL_LINE, Argument, encode
+from backroom.queue.wire import CLASSES, USUAL_LINE, Argument, encode
 
 if TYPE_CHECKING:
     from dramatiq import Actor, Worker
@@ -219,11 +219,18 @@ class ValkeyBroker(SparseSignals):
             time.sleep(interval / 1000)
 
     def _sealed(self, message: Message[Any], delay: int | None) -> list[Argument]:
-        line = message.options.get("line", USUAL_LINE)
+        line = message.options.get("line") or self._line(message.actor_name)
         return [
             *(message.message_id, message.queue_name, line),
             *(encode(envelope(message)), max(0, delay or 0), b""),
         ]
+
+    def _line(self, job: str) -> str:
+        # The lower the number, the sooner; zero is what nobody has thought about.
+        actor = self.actors.get(job)
+        if actor is None or not actor.priority:
+            return USUAL_LINE
+        return CLASSES["urgent" if actor.priority < 0 else "bulk"]
 
     def _declared_limits(self) -> Iterable[Limit]:
         return self._limits

@@ -74,7 +74,8 @@ class Decide(Middleware):
         actor = broker.get_actor(message.actor_name)
         kept: timedelta = actor.options.get("kept", NOT_KEPT)
         if exception is None:
-            small = _small(message, result) if kept and result is not None else None
+            returned = message.result if result is None else result
+            small = _small(message, returned) if kept and returned is not None else None
             message.decide(_DONE if not kept and small is None else Done(result=small, kept=kept))
             return
         attempts: int = actor.options.get("attempts", ATTEMPTS)

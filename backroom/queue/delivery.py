@@ -97,6 +97,7 @@ class Delivery(MessageProxy):
         self.decisions: Mapping[str, Decision] = {}
         self.otherwise: Decision | None = None
         self.settled = False
+        self.result: object = None
         self._posts: list[Sequence[Argument]] = []
 
     def hand_on(self, post: Sequence[Argument]) -> None:

@@ -77,7 +77,7 @@ def life(id: str, reply: Sequence[Any]) -> Life:
         attempts=attempts,
         errors=tuple(found.options.get("errors", ())),
         progress=float(share) if share else None,
-        note=note,
+        note=note or ("no worker knows this job" if said == "scheduled" and "parked" in found.options else ""),
         worker=worker.decode(),
         cancelling=bool(cancelling),
         body=body,

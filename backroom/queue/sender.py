@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from backroom.domain.errors import BackroomError, Full, Invalid, QueueAway
+from backroom.queue.guard import MemoryGuard
 from backroom.queue.open import TIMEOUT, AsyncScript, Script, queue_away
 from backroom.queue.unit import MOST_BYTES_IN_A_CALL, MOST_IN_A_CALL, Answer, Unit, answers, arguments, unit, units
 from backroom.queue.wire import Post, Posted
@@ -98,8 +99,10 @@ class Sender:
         most_waiting: int = MOST_WAITING,
         timeout: timedelta = TIMEOUT,
     ) -> None:
+        self._client = client
         self._script = Script(client, "send", prefix=prefix)
         self._always = always
+        self._guard = MemoryGuard()
         self._timeout = timeout.total_seconds()
         self._buffer = _Buffer(most_waiting)
         self._entering = Lock()
@@ -110,11 +113,15 @@ class Sender:
 
         Raises:
             Invalid: One of them cannot be sent; then none is.
-            Full: A queue takes nothing more, or too much waits to be sent. Of more than 500, some may be enqueued.
+            Full: A queue takes nothing more, the engine has little memory left, or too much waits to be sent. Of more
+                than 500, some may be enqueued.
             QueueAway: Valkey does not answer, or refuses to write; some may have been enqueued, and sending all of
                 them again is safe.
         """
         mine = [_Waiting(unit=one, reply=Future()) for one in units(posts, always=self._always)]
+        if not self._always:
+            self._guard.look(self._client)
+            self._guard.check()
         with self._entering:
             self._buffer.add(mine)
         # Whoever has the lock sends for all that wait; mine may have travelled with somebody else's.
@@ -165,7 +172,9 @@ class AsyncSender:
         timeout: timedelta,
         most_waiting: int = MOST_WAITING,
     ) -> None:
+        self._client = client
         self._script = AsyncScript(client, "send", prefix=prefix)
+        self._guard = MemoryGuard()
         self._timeout = timeout.total_seconds()
         self._buffer = _Buffer(most_waiting)
         self._pump: asyncio.Task[None] | None = None
@@ -176,7 +185,8 @@ class AsyncSender:
 
         Raises:
             Invalid: One of them cannot be sent; then none is.
-            Full: A queue takes nothing more, or too much waits to be sent. Of more than 500, some may be enqueued.
+            Full: A queue takes nothing more, the engine has little memory left, or too much waits to be sent. Of more
+                than 500, some may be enqueued.
             QueueAway: Valkey did not answer in time, or refuses to write; some may have been enqueued, and sending
                 all of them again is safe.
         """
@@ -206,6 +216,10 @@ class AsyncSender:
     async def _submit(self, sent: list[Unit]) -> list[Answer]:
         if self._closed:
             raise QueueAway("the sender is closed")
+        if self._guard.full:
+            # Nothing is sent that could bring the news, so ask.
+            await self._guard.look_async(self._client)
+            self._guard.check()
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in sent]
         self._buffer.add([_Waiting(unit=one, reply=reply) for one, reply in zip(sent, futures, strict=True)])
@@ -224,6 +238,7 @@ class AsyncSender:
             group = list(self._buffer.next_call())
             if group:
                 await self._call(group)
+                await self._guard.look_async(self._client)
 
     async def _call(self, group: list[_Waiting]) -> None:
         sent = [one.unit for one in group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from backroom.domain.backoff import Backoff
-from backroom.domain.errors import Cancel, Full, Invalid
+from backroom.domain.errors import Cancel, Full, Invalid, QueueAway
 from backroom.domain.limits import Limit
-from backroom.queue.open import open_client
+from backroom.queue.open import open_async_client, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.running import Running
-from backroom.queue.sender import Sender
+from backroom.queue.sender import AsyncSender, Sender
 from backroom.queue.wire import OneOfAKind
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
 
@@ -363,3 +364,45 @@ def test_what_waits_for_a_limit_is_dropped_with_its_queue(engine: Engine, sender
 
     with engine.client() as client:
         assert client.hlen("{br}:msgs") == 0
+
+
+def test_an_engine_with_little_memory_left_takes_nothing_more_and_then_does_again(engine: Engine, queues: Queues):
+    with open_client(engine.url) as client:
+        client.set("ballast", b"x" * 50_000_000)
+        used = client.info("memory")["used_memory"]
+        client.config_set("maxmemory", int(used * 1.05))
+        with pytest.raises(Full, match="little memory left"):
+            Sender(client, prefix="br").send([post("note")])
+        assert Sender(client, prefix="br", always=True).send([post("note")])[0].fresh
+        client.config_set("maxmemory", used * 10)
+        assert Sender(client, prefix="br").send([post("note")])[0].fresh
+
+
+async def _told_async(engine: Engine) -> list[bool]:
+    client = open_async_client(engine.url)
+    sender = AsyncSender(client, prefix="br", timeout=timedelta(seconds=5))
+    told = []
+    try:
+        for maxmemory in (1, 0):
+            await client.config_set("maxmemory", maxmemory)
+            deadline = time.monotonic() + 20
+            refused = not maxmemory
+            # The door looks once a second.
+            while refused == (not maxmemory) and time.monotonic() < deadline:
+                try:
+                    await sender.send([post("note")])
+                    refused = False
+                except Full:
+                    refused = True
+                except QueueAway:
+                    pass
+                await asyncio.sleep(0.02)
+            told.append(refused)
+    finally:
+        await sender.close()
+        await client.aclose()
+    return told
+
+
+def test_the_door_learns_that_memory_is_short_and_that_it_is_back(engine: Engine):
+    assert asyncio.run(_told_async(engine)) == [True, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import dramatiq
 import pytest
 import structlog
 
-from backroom.domain.errors import Invalid, StoreAway
+from backroom.domain.errors import Invalid, Partial, Snooze, StoreAway
 from backroom.domain.job import DECLARATION, AppMessage, Job, job
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.tools import Tools
@@ -99,3 +100,16 @@ def test_what_broke_a_batch_is_logged_with_its_trace_and_what_was_foreseen_is_no
 
     (broken,) = [record for record in caplog.records if "batch.broken" in record.getMessage()]
     assert "raise trouble[message.text]" in broken.getMessage()
+
+
+def test_a_batch_may_say_what_became_of_each_message() -> None:
+    @job("note.take", batch=10)
+    def take_notes(messages: Sequence[Note], tools: Tools) -> None:
+        raise Partial({1: Invalid("/text", "is never right"), 2: Snooze(timedelta(minutes=1))})
+
+    run = _batch(getattr(take_notes, DECLARATION), SimpleNamespace())  # type: ignore[arg-type]  # as above
+
+    with pytest.raises(BatchFailed) as told:
+        run(envelopes("a", "b", "c", "d"))
+
+    assert {name: type(error) for name, error in told.value.failures.items()} == {"b": Invalid, "c": Snooze}
