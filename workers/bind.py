@@ -15,15 +15,14 @@ from backroom.domain.errors import BackroomError, EngineAway, Invalid, Outcome, 
 from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.queue.delivery import Delivery
-from backroom.shelf import Shelves
 from backroom.tools import House, Tools
 
 log = structlog.get_logger()
 
 
-def bind(broker: dramatiq.Broker, shelves: Shelves, house: House) -> None:
-    """Declare an actor for every job on the shelf."""
-    for job in shelves.jobs.values():
+def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House) -> None:
+    """Declare an actor for every job."""
+    for job in jobs:
         function = _batch(job, house) if job.batch else _single(job, house)
         options: dict[str, Any] = {
             "attempts": job.attempts,

@@ -117,7 +117,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         progress=running.progress,
         admit=running.admit,
     )
-    bind(broker, shelves, house)
+    bind(broker, shelves.jobs.values(), house)
     return broker
 
 

@@ -76,7 +76,7 @@ class ValkeyBroker(SparseSignals):
             Script(self.client, name, prefix=prefix) for name in ("send", "depths", "flush")
         )
         self._lanes: dict[str, Lane] = {}
-        self._limits: set[Limit] = set()
+        self.limits: set[Limit] = set()
         self._hub: Hub | None = None
         self._handout: Handout | None = None
         self._lock = Lock()
@@ -98,12 +98,16 @@ class ValkeyBroker(SparseSignals):
         if batch or ordered:
             linger = timedelta(milliseconds=actor.options.get("linger_ms", 0))
             self._lanes[actor.queue_name] = Lane(batch=batch, linger=linger, ordered=ordered)
-        self._limits.update(actor.options.get("limits", ()))
+        self.limits.update(actor.options.get("limits", ()))
         super().declare_actor(actor)
 
     def get_declared_queues(self) -> set[str]:
         """The names of all queues declared so far."""
         return self.queues.copy()
+
+    def lane(self, queue: str) -> Lane:
+        """How the messages of a queue travel."""
+        return self._lanes.get(queue) or Lane()
 
     # -- sending
 
@@ -144,8 +148,8 @@ class ValkeyBroker(SparseSignals):
                     prefix=self.prefix,
                     lease=self.lease,
                     worker=f"{self._worker_name}.{uuid_utils.uuid7()}",
-                    lane=self._lane,
-                    limits=self._declared_limits,
+                    lane=self.lane,
+                    limits=lambda: self.limits,
                     kind=self._kind,
                     handout=self._handout,
                 )
@@ -231,12 +235,6 @@ class ValkeyBroker(SparseSignals):
         if actor is None or not actor.priority:
             return USUAL_LINE
         return CLASSES["urgent" if actor.priority < 0 else "bulk"]
-
-    def _declared_limits(self) -> Iterable[Limit]:
-        return self._limits
-
-    def _lane(self, queue: str) -> Lane:
-        return self._lanes.get(queue) or Lane()
 
     def _kind(self, job: str) -> Kind:
         actor = self.actors.get(job)

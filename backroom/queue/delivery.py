@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from dramatiq import Message, MessageProxy
 
 from backroom.queue.decisions import Again, Dead, Decision, Done
 from backroom.queue.wire import Argument, Ending, Envelope, milliseconds, pack
-
-if TYPE_CHECKING:
-    from backroom.queue.hub import Hub
 
 MOST_REASON_CHARS = 500
 # How long the id of a message is remembered after its end, at least: a repeated enqueue does nothing.
@@ -82,10 +79,22 @@ class Order(NamedTuple):
         return [*head, *(value for post in self.posts for value in post)] if self.posts else head
 
 
+class Holder(Protocol):
+    """Who holds a delivery for whoever works on it."""
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Whether it is still there to begin."""
+        ...
+
+    def settle(self, delivery: Delivery) -> None:
+        """Have what was decided carried out."""
+        ...
+
+
 class Delivery(MessageProxy):
     """What Dramatiq's worker handles. Its text names the job and the id only, because Dramatiq logs it."""
 
-    def __init__(self, held: tuple[Held, ...], *, hub: Hub, lane: Lane, batch: bool) -> None:
+    def __init__(self, held: tuple[Held, ...], *, hub: Holder, lane: Lane, batch: bool) -> None:
         message = _batch_message(held) if batch else held[0].message
         super().__init__(message)
         # Read by every middleware: a proxy would look each of them up.

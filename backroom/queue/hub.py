@@ -22,9 +22,9 @@ from backroom.queue.handout import Handout
 from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
 from backroom.queue.pace import Pace
-from backroom.queue.rows import Row, adopted, fetched, in_deliveries
+from backroom.queue.rows import HEADER, Row, adopted, fetched, in_deliveries, question, unpacked
 from backroom.queue.settler import Settlement, Settler
-from backroom.queue.wire import decode, milliseconds
+from backroom.queue.wire import milliseconds
 
 LONGEST_WAIT = 1.0
 LONGEST_RECONNECT = 1.0
@@ -33,8 +33,6 @@ FLUSH = timedelta(seconds=5)
 PARK = timedelta(seconds=30)
 LONGEST_PARKED = timedelta(hours=24)
 MOST_UNSETTLED = 4  # times the capacity
-HEADER = 8
-LIMIT_FIELDS = 5
 
 Kind = Literal["one", "batch", "unknown"]
 
@@ -320,14 +318,10 @@ class Hub:
         queues = list(self._asking)
         # Who is asked first changes, so that no queue is always served last.
         turn %= max(1, len(queues))
-        lanes: list[str | int] = []
-        for queue in queues[turn:] + queues[:turn]:
-            lane = self._lane(queue)
-            lanes += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
-        limits = [value for limit in self._limits() for value in _limit_arguments(limit)]
-        judges = int(self._lease.may_judge())
-        numbers = (free, judges, len(limits) // LIMIT_FIELDS, len(queues))
-        reply = self._fetch(self.worker, self._lease_ms, *numbers, *limits, *lanes)
+        lanes = {queue: self._lane(queue) for queue in queues[turn:] + queues[:turn]}
+        judges = self._lease.may_judge()
+        asked_for = question(lanes, limits=list(self._limits()), capacity=free, judges=judges)
+        reply = self._fetch(self.worker, self._lease_ms, *asked_for)
         due, more, dead, back, poison, was_gone, expired, asked = reply[:HEADER]
         self._lease.heard(was_gone=bool(was_gone and self._held))
         if dead:
@@ -365,44 +359,33 @@ class Hub:
         deliveries: list[Delivery] = []
         batches: dict[tuple[str, int, str], list[Held]] = defaultdict(list)
         for row in rows:
-            held = self._open(row)
-            if held is None:
+            one = self._open(row)
+            if one is None:
                 continue
-            job, lane = held.message.actor_name, self._lane(row.queue)
+            job, lane = one.message.actor_name, self._lane(row.queue)
             kind = self._kind(job)
             if kind == "one":
-                deliveries.append(Delivery((held,), hub=self, lane=lane, batch=False))
+                deliveries.append(Delivery((one,), hub=self, lane=lane, batch=False))
             elif kind == "batch":
-                batches[row.queue, row.delivery, job].append(held)
+                batches[row.queue, row.delivery, job].append(one)
             else:
                 log.warning("job.unknown", job=job, queue=row.queue, id=row.id)
-                self._settle_unseen(held, _parked(held.message), lane)
+                self._settle_unseen(one, _parked(one.message), lane)
         for (queue, _, _), helds in batches.items():
             deliveries.append(Delivery(tuple(helds), hub=self, lane=self._lane(queue), batch=True))
         self._deliver(deliveries)
 
     def _open(self, row: Row) -> Held | None:
-        queue, _, id, token, nth, body = row
         try:
-            envelope = decode(body, id=id)
+            return unpacked(row)
         except Invalid as error:
-            log.warning("message.undecodable", id=id, queue=queue)
+            log.warning("message.undecodable", id=row.id, queue=row.queue)
             with self._room:
                 self._in_flight += 1
-                self._held[id] = token
+                self._held[row.id] = row.token
             reason = str(error)[:MOST_REASON_CHARS]
-            self._settler.add(Settlement(orders=[Order(what="dead", id=id, token=token, note=reason)]))
+            self._settler.add(Settlement(orders=[Order(what="dead", id=row.id, token=row.token, note=reason)]))
             return None
-        message: Message[Any] = Message(
-            queue_name=queue,
-            actor_name=envelope.actor_name,
-            args=tuple(envelope.args),
-            kwargs=envelope.kwargs,
-            options=envelope.options,
-            message_id=id,
-            message_timestamp=envelope.message_timestamp,
-        )
-        return Held(message=message, token=token, nth=nth)
 
     def _deliver(self, deliveries: Iterable[Delivery]) -> None:
         unwanted = []
@@ -440,12 +423,6 @@ class Hub:
                     if self._cancelled:
                         self._cancelled.discard(one.id)
             self._room.notify_all()
-
-
-def _limit_arguments(limit: Limit) -> Iterator[str | int]:
-    rate = limit.rate
-    yield from (limit.name, limit.concurrent)
-    yield from (rate.count, milliseconds(rate.per), rate.burst) if rate else (0, 0, 0)
 
 
 def _parked(message: Message[Any]) -> Decision:

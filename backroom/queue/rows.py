@@ -1,13 +1,18 @@
-"""Replies of the fetch and adopt scripts as rows."""
+"""What the fetch script is asked, and what it and the adopt script reply, as rows."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from backroom.queue.delivery import Lane
+from dramatiq import Message
 
+from backroom.domain.limits import Limit
+from backroom.queue.delivery import Held, Lane
+from backroom.queue.wire import decode, milliseconds
+
+HEADER = 8
 FIELDS = 6
 
 
@@ -29,6 +34,44 @@ class Row(NamedTuple):
     token: int
     nth: int
     body: bytes
+
+
+def question(lanes: Mapping[str, Lane], *, limits: Sequence[Limit], capacity: int, judges: bool) -> list[str | int]:
+    """What to ask for, after the worker's name and lease.
+
+    Args:
+        lanes: The queues, in the order in which they are served, and how their messages travel.
+        limits: What jobs declare.
+        capacity: How many deliveries at most.
+        judges: Whether others may be declared dead.
+    """
+    asked: list[str | int] = [capacity, int(judges), len(limits), len(lanes)]
+    for limit in limits:
+        rate = limit.rate
+        asked += [limit.name, limit.concurrent]
+        asked += [rate.count, milliseconds(rate.per), rate.burst] if rate else [0, 0, 0]
+    for queue, lane in lanes.items():
+        asked += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
+    return asked
+
+
+def unpacked(row: Row) -> Held:
+    """The message of a row.
+
+    Raises:
+        Invalid: It cannot be decoded.
+    """
+    envelope = decode(row.body, id=row.id)
+    message: Message[Any] = Message(
+        queue_name=row.queue,
+        actor_name=envelope.actor_name,
+        args=tuple(envelope.args),
+        kwargs=envelope.kwargs,
+        options=envelope.options,
+        message_id=row.id,
+        message_timestamp=envelope.message_timestamp,
+    )
+    return Held(message=message, token=row.token, nth=row.nth)
 
 
 def fetched(values: Sequence[Any]) -> list[Row]:

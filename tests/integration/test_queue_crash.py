@@ -21,9 +21,9 @@ import pytest
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import QueueAway
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.hub import HEADER
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
+from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
 
