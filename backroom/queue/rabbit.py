@@ -24,11 +24,12 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
         "batch": "one message for each call, and many rows in each message",
         "linger_ms": "one message for each call, and many rows in each message",
         "ordered": "a queue of its own, read by one worker with one thread",
+        "limits": "dramatiq.rate_limits, taken by the actor itself",
+        "kept": "dramatiq.results, for what an actor returns",
         "unique": "a unique key in your database, written by the actor",
-        "rate": "dramatiq.rate_limits, taken by the actor itself",
-        "concurrency": "dramatiq.rate_limits.ConcurrentRateLimiter, taken by the actor itself",
-        "status": "dramatiq.results, for what an actor returns",
         "expires": "max_age, an option of Dramatiq's AgeLimit",
+        "status": "dramatiq.results, for what an actor returns",
+        "cancel": "a mark in your database that the actor looks at",
     }
 )
 

@@ -42,9 +42,12 @@ class Node:
         self.paused = False
 
     def start(self) -> None:
+        self.begin()
+        until(self.answers, within=30)
+
+    def begin(self) -> None:
         with (self.folder / "log").open("ab") as out:
             self.process = subprocess.Popen([str(get_binary_path()), *self.args], stdout=out, stderr=out)
-        until(self.answers, within=30)
 
     def client(self) -> redis.Redis:
         return redis.Redis(
@@ -56,10 +59,17 @@ class Node:
             return client.execute_command(*command)
 
     def answers(self) -> bool:
+        return not self.refusal()
+
+    def refusal(self) -> str:
+        """Why it does not answer; empty where it does."""
         try:
-            return bool(self.ask("PING"))
-        except redis.RedisError:
-            return False
+            self.ask("PING")
+        except redis.exceptions.BusyLoadingError as error:
+            return f"LOADING {error}"
+        except redis.RedisError as error:
+            return str(error)
+        return ""
 
     def is_primary(self) -> bool:
         if self.paused:

@@ -281,6 +281,22 @@ def test_an_unknown_service_is_named_as_such(sentinels: SentinelSet):
     assert "No such master" in found.found
 
 
+def test_sentinels_and_nodes_have_users_of_their_own(sentinels: SentinelSet):
+    for node in sentinels.nodes:
+        node.ask("ACL", "SETUSER", "house", "on", ">h%", "~*", "+@all")
+    for guard in sentinels.guards:
+        guard.ask("ACL", "SETUSER", "guest", "on", ">g@", "-@all", "+ping", "+sentinel|master")
+    hosts = sentinels.url.removeprefix("redis+sentinel://")
+    url = f"redis+sentinel://house:h%25@{hosts}?sentinel_username=guest&sentinel_password="
+
+    with open_client(url + "g%40", prefix=PREFIX) as client:
+        Sender(client, prefix=PREFIX).send([post("note")])
+    for wrong in (url + "secret", url.replace(":h%25@", ":secret@") + "g%40"):
+        with open_client(wrong, prefix=PREFIX) as client, pytest.raises(QueueAway, match="Authentication") as refused:
+            Sender(client, prefix=PREFIX).send([post("note")])
+        assert "secret" not in str(refused.value)
+
+
 def test_no_command_is_repeated_where_its_outcome_is_unknown(engines: Several):
     with open_client(engines.url, prefix=PREFIX, timeout=timedelta(seconds=1)) as client:
         key = f"{{{PREFIX}}}:count"

@@ -24,6 +24,7 @@ from tests.integration.queue_engine import actor, post, until, working
 from tests.integration.queue_engines import Node
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/run-on-sentinel-or-cluster.md"
+LUA = Path(__file__).parents[2] / "backroom/queue/lua"
 WAIT = timedelta(seconds=5)
 
 
@@ -184,3 +185,23 @@ def test_the_doctor_says_which_user_may_not_and_which_only_does_not_tell(node: N
     assert "run-on-sentinel-or-cluster.md" in found[stranger].mend
     assert web.state == "doubtful"
     assert "does not tell" in web.found
+
+
+def test_every_command_of_every_script_is_among_the_documented_rights(node: Node):
+    used = {
+        name.lower()
+        for script in LUA.glob("*.lua")
+        for name in re.findall(r"\bp?call\(\s*'([A-Za-z]+)'", script.read_text("utf-8"))
+    }
+    assert {"hset", "time"} <= used
+
+    for user, *words in rules():
+        granted: set[str] = set()
+        for word in words:
+            if word.startswith("+@"):
+                granted |= set(node.ask("COMMAND LIST", "FILTERBY", "ACLCAT", word[2:]))
+            elif word.startswith("-@") and word != "-@all":
+                granted -= set(node.ask("COMMAND LIST", "FILTERBY", "ACLCAT", word[2:]))
+            elif word.startswith("+"):
+                granted.add(word[1:])
+        assert used - granted == set(), f"{user} may not run these: add them to its rule on the page"

@@ -5,8 +5,10 @@ There is no RabbitMQ here: nothing connects. What is held is how the broker is b
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import dramatiq
 import pytest
@@ -17,7 +19,17 @@ from backroom.queue.broker import ValkeyBroker
 from backroom.queue.choose import broker_for
 from backroom.queue.rabbit import INSTEAD
 
+PAGE = Path(__file__).parents[2] / "docs/how-to/run-on-sentinel-or-cluster.md"
 URL = "amqp://ann:hunter2@rabbit.example:5672/shop"
+
+
+def test_the_page_builds_the_broker_it_speaks_of():
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+
+    exec(compile(block, str(PAGE), "exec"), names)
+
+    assert isinstance(names["broker"], RabbitmqBroker)
 
 
 def test_an_address_chooses_the_broker():
