@@ -92,7 +92,7 @@ def check_valkey(url: str, *, prefix: str) -> Check:
                 return Check(name, "broken", f"version {version} is too old", "use Valkey, or Redis 6.2 or newer")
             config = {str_if_bytes(key): str_if_bytes(value) for key, value in client.config_get("*").items()}
     except Invalid as error:
-        return Check(name, "broken", f"{error.field} {error.wrong}", f"write {error.right}")
+        return Check(name, "broken", f"{error.field} {error.wrong}", error.right)
     except redis.ResponseError as error:
         return _refuses(error)
     except redis.RedisError as error:

@@ -144,7 +144,7 @@ class SentinelSet(Several):
             config.write_text(
                 f"port {guard.port}\nbind 127.0.0.1\ndir {guard.folder}\n"
                 f"sentinel monitor {SERVICE} 127.0.0.1 {self.nodes[0].port} 2\n"
-                f"sentinel down-after-milliseconds {SERVICE} 700\n"
+                f"sentinel down-after-milliseconds {SERVICE} 1500\n"
                 f"sentinel failover-timeout {SERVICE} 2000\n"
             )
             guard.args = [str(config), "--sentinel"]
@@ -183,7 +183,7 @@ class Cluster(Several):
 
     def __init__(self, folder: Path) -> None:
         keep = ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]
-        keep += ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"]
+        keep += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2500"]
         self.nodes = [Node(folder, f"node{n}", *keep, "--cluster-port", str(free_port())) for n in range(6)]
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
         self.url = f"redis+cluster://{hosts}"

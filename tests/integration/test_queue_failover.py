@@ -297,6 +297,20 @@ def test_sentinels_and_nodes_have_users_of_their_own(sentinels: SentinelSet):
         assert "secret" not in str(refused.value)
 
 
+def test_sentinels_that_hang_or_are_gone_are_passed_over(sentinels: SentinelSet):
+    sentinels.guards[0].pause()
+    sentinels.guards[1].kill()
+
+    async def send() -> None:
+        timeout = timedelta(seconds=5)
+        async with open_async_client(sentinels.url, prefix=PREFIX, timeout=timeout) as client:
+            await AsyncSender(client, prefix=PREFIX, timeout=timeout).send([post("note")])
+
+    asyncio.run(send())
+    with open_client(sentinels.url, prefix=PREFIX) as client:
+        Sender(client, prefix=PREFIX).send([post("note")])
+
+
 def test_no_command_is_repeated_where_its_outcome_is_unknown(engines: Several):
     with open_client(engines.url, prefix=PREFIX, timeout=timedelta(seconds=1)) as client:
         key = f"{{{PREFIX}}}:count"

@@ -41,21 +41,22 @@ class Address:
         self.url = url
 
 
+async def _send(url: str) -> None:
+    async with open_async_client(url, prefix="br") as client:
+        await AsyncSender(client, prefix="br", timeout=timedelta(seconds=5)).send([post("note", "async")])
+
+
 def test_a_message_travels_over_tls(node: Node, authority: Authority):
     ran: list[str] = []
 
     def note(message: dict[str, str]) -> None:
         ran.append(message["n"])
 
-    async def send(url: str) -> None:
-        async with open_async_client(url) as client:
-            await AsyncSender(client, prefix="br", timeout=timedelta(seconds=5)).send([post("note", "async")])
-
     with tls_before(node.port, authority.sign("server")) as port:
         url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
         with working(Address(url), actor("note", note)), open_client(url) as client:
             Sender(client, prefix="br").send([post("note", "sync")])
-            asyncio.run(send(url))
+            asyncio.run(_send(url))
             until(lambda: sorted(ran) == ["async", "sync"])
 
 
@@ -95,7 +96,9 @@ def test_a_cluster_is_asked_and_followed_over_tls(tmp_path: Path, authority: Aut
         node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
         until(lambda: node.ask("CLUSTER INFO")["cluster_state"] == "ok")
         with tls_before(node.port, authority.sign("server"), listen=outside):
-            broker = ValkeyBroker(f"rediss+cluster://127.0.0.1:{outside}?ssl_ca_certs={authority.file}", prefix="br")
+            url = f"rediss+cluster://127.0.0.1:{outside}?ssl_ca_certs={authority.file}"
+            asyncio.run(_send(url))
+            broker = ValkeyBroker(url, prefix="br")
             assert broker.client.set("{br}:probe", "1")
             assert isinstance(broker.client, redis.Redis)
             broker.close()
