@@ -184,7 +184,10 @@ class Cluster(Several):
     def __init__(self, folder: Path) -> None:
         keep = ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]
         keep += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2500"]
-        self.nodes = [Node(folder, f"node{n}", *keep, "--cluster-port", str(free_port())) for n in range(6)]
+        self.nodes = [Node(folder, f"node{n}", *keep) for n in range(6)]
+        self.bus = {node.port: free_port() for node in self.nodes}
+        for node in self.nodes:
+            node.args += ["--cluster-port", str(self.bus[node.port])]
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
         self.url = f"redis+cluster://{hosts}"
 
@@ -195,7 +198,7 @@ class Cluster(Several):
         for n, node in enumerate(self.nodes[:3]):
             node.ask("CLUSTER", "ADDSLOTSRANGE", ends[n], ends[n + 1] - 1)
         for node in self.nodes[1:]:
-            self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.args[-1])
+            self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, self.bus[node.port])
         until(lambda: all(len(node.ask("CLUSTER", "NODES").splitlines()) == 6 for node in self.nodes), within=60)
         for of, replica in zip(self.nodes[:3], self.nodes[3:], strict=True):
             replica.ask("CLUSTER", "REPLICATE", of.ask("CLUSTER", "MYID"))

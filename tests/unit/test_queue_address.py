@@ -108,6 +108,18 @@ def test_an_address_and_its_client_show_no_secret():
     assert "hunter" not in shown
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://a", "rediss://a", "unix:///a", "redis+sentinel://a/house", "redis+cluster://a"]
+)
+def test_no_client_repeats_a_command_by_itself(url: str):
+    for open_it in (open_client, open_async_client):
+        pool = open_it(url, prefix="br").connection_pool
+
+        assert pool.make_connection().retry.get_retries() == 0
+        if route := pool.connection_kwargs.get("route"):
+            assert route._options["retry"].get_retries() == 0
+
+
 def test_a_cluster_is_not_opened_without_a_prefix():
     with pytest.raises(ValueError, match="prefix"):
         open_client("redis+cluster://host")
