@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backroom.domain.errors import QueueAway
+from backroom.domain.errors import Full, QueueAway
 from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
@@ -77,7 +77,9 @@ TROUBLES = {
     "noreplicas": Trouble(
         begin=config("min-replicas-to-write", 1), says="NOREPLICAS", end=config("min-replicas-to-write", 0)
     ),
-    "oom": Trouble(begin=config("maxmemory", 1), says="OutOfMemoryError", end=config("maxmemory", 0), stops_work=False),
+    "oom": Trouble(
+        begin=config("maxmemory", 1), says="OutOfMemoryError|is full", end=config("maxmemory", 0), stops_work=False
+    ),
     "misconf": Trouble(begin=fail_to_save, says="MISCONF", end=config("stop-writes-on-bgsave-error", "no")),
     "noscript": Trouble(begin=lambda node: node.ask("SCRIPT", "FLUSH"), says="", end=lambda node: None),
     "loading": Trouble(
@@ -115,7 +117,7 @@ def test_it_is_said_and_it_passes(node: Node, trouble: Trouble):
         trouble.begin(node)
 
         if trouble.says:
-            with pytest.raises(QueueAway, match=trouble.says):
+            with pytest.raises((QueueAway, Full), match=trouble.says):
                 sender.send([post("note", "refused", id="m2")])
         may_end.set()
         until(lambda: "under way" in ran)
@@ -132,6 +134,6 @@ def test_it_is_said_and_it_passes(node: Node, trouble: Trouble):
 def _sent(sender: Sender) -> bool:
     try:
         sender.send([post("note", "accepted", id="m3")])
-    except QueueAway:
+    except (QueueAway, Full):
         return False
     return True
