@@ -85,7 +85,12 @@ def without_retries(client: redis.Redis) -> redis.Redis:
     """The same client, which from now on never repeats a command by itself.
 
     A fetch that is repeated behind our back would leave the first reply's messages with nobody.
+
+    Raises:
+        TypeError: It is a client of another kind, such as redis-py's own for clusters, which cannot be kept from it.
     """
+    if not isinstance(client, redis.Redis):
+        raise TypeError(f"{type(client).__name__} repeats commands by itself: give an address, as redis+cluster://host")
     client.set_retry(Retry(NoBackoff(), 0))
     return client
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import redis
 
 from backroom.domain.errors import Invalid
 from backroom.queue.address import Host, read_address
+from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import open_async_client, open_client
 
 
@@ -118,6 +120,13 @@ def test_no_client_repeats_a_command_by_itself(url: str):
         assert pool.make_connection().retry.get_retries() == 0
         if route := pool.connection_kwargs.get("route"):
             assert route._options["retry"].get_retries() == 0
+
+
+def test_a_client_that_repeats_commands_by_itself_is_refused():
+    cluster = redis.RedisCluster.__new__(redis.RedisCluster)
+
+    with pytest.raises(TypeError, match=r"redis\+cluster://"):
+        ValkeyBroker(cluster, prefix="br")
 
 
 def test_a_cluster_is_not_opened_without_a_prefix():
