@@ -85,7 +85,16 @@ class Crew:
         ).environ()
         self._workers: list[subprocess.Popen[str]] = []
         self._sender = self._start("_send", piped=True)
-        self.can: dict[str, Any] = self._answer()
+        self.can: dict[str, Any] = {}
+
+    def meet(self) -> None:
+        """Hear from the sender what it can do, and have it tidy up.
+
+        Raises:
+            Stuck: It cannot even start.
+        """
+        self.can = self._answer()
+        self.ask("clear")
 
     def ask(self, do: str, **order: Any) -> dict[str, Any]:
         """Have the sender do something, and wait until it is done.
@@ -217,7 +226,7 @@ def crew(party: Party, ground: Ground, *, processes: int = 1) -> Iterator[Crew]:
     """A crew on an empty ground."""
     them = Crew(party, ground, processes=processes)
     try:
-        them.ask("clear")
+        them.meet()
         yield them
     finally:
         them.stop()

@@ -54,7 +54,7 @@ def _rates(axis: Any, figures: Sequence[Figure], title: str) -> None:
     ranked = sorted(figures, key=lambda one: one.median)
     ours = next((one.median for one in ranked if one.side == OURS), 0.0)
     labels = [
-        f"{one.median:,.0f}" if one.side == OURS else f"{one.median:,.0f}   ours is {ours / one.median:.1f} times"
+        f"{one.median:,.0f}" if one.side == OURS else f"{one.median:,.0f}   (ours: {ours / one.median:.1f} times)"
         for one in ranked
     ]
     _bars(axis, ranked, labels, title)

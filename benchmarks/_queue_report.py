@@ -69,6 +69,7 @@ def _times(ours: Figure, other: Figure) -> Figure:
 def _looked_at(side: str, looks: Sequence[Looks]) -> Iterator[Figure]:
     yield from waits(PICK_UP, side=side, rounds=[look.pick_ups for look in looks])
     yield from waits("pick-up under half of its load", side=side, rounds=[look.loaded for look in looks])
+    yield figure("half of its load", side=side, unit="jobs/s", values=[look.offered for look in looks])
     yield figure("idle worker, share of a core", side=side, unit="%", values=[look.idle_percent for look in looks])
     yield figure("idle worker, memory", side=side, unit="MB", values=[look.megabytes for look in looks])
 

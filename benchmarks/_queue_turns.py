@@ -41,12 +41,21 @@ HALF = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Looks:
-    """What is seen of a worker once it has drained its queue."""
+    """What is seen of a worker once it has drained its queue.
+
+    Attributes:
+        pick_ups: How long each job had waited that found it idle, in ms.
+        idle_percent: Of a core, while it had nothing to do.
+        megabytes: What it held then.
+        loaded: How long each job had waited while it was half busy, in ms.
+        offered: How many there were of those a second: half of what it drains, unless the sender cannot.
+    """
 
     pick_ups: list[float]
     idle_percent: float
     megabytes: float
     loaded: list[float]
+    offered: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,9 +132,15 @@ def _look(them: Crew, size: Size, *, ran: int, rate: float) -> Looks:
     time.sleep(size.rest)
     idle = 100 * (them.seconds() - before) / (time.monotonic() - began)
     megabytes = them.megabytes()
-    sent = them.ask("pace", rate=rate, seconds=size.load)["sent"]
-    them.wait_for(ran + sent, what="half of what it can do")
-    return Looks(pick_ups=pick_ups, idle_percent=idle, megabytes=megabytes, loaded=them.waits())
+    paced = them.ask("pace", rate=rate, seconds=size.load)
+    them.wait_for(ran + paced["sent"], what="half of what it can do")
+    return Looks(
+        pick_ups=pick_ups,
+        idle_percent=idle,
+        megabytes=megabytes,
+        loaded=them.waits(),
+        offered=paced["sent"] / paced["seconds"],
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

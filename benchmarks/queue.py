@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -23,16 +23,19 @@ from benchmarks.frame.place import machine, own_engines, own_folder, valkey_vers
 from benchmarks.frame.plan import Plan
 from benchmarks.frame.report import Report
 from benchmarks.frame.turns import Side, take_turns
-from benchmarks.peers._shelf import entries, missing
+from benchmarks.peers._shelf import Entry, entries, missing
 from benchmarks.peers.ours import ROWS
 
-__all__ = ["SPAN", "draw", "measure"]
+__all__ = ["SPAN", "draw", "measure", "muster"]
 
 T = TypeVar("T")
 
 # Twelve sides, each with its own processes: ten minutes would be one round.
 SPAN = timedelta(minutes=40)
 CROWD_ROUNDS = 5
+# What comes after the rounds is short; a peer or two can have some of that time.
+LATE = timedelta(seconds=6)
+LATE_TURN_SECONDS = 4.0
 # A part of the time for each stage; what is left is for the crowds.
 ONE_PROCESS_LOOKED_AT = 0.35
 ONE_PROCESS = 0.15
@@ -117,7 +120,7 @@ class Course:
         longest = 0.0
         for party in self.late:
             began = time.monotonic()
-            if began + max(longest, 4.0) > self.plan.rounds_end:
+            if began + max(longest, LATE_TURN_SECONDS) > self.plan.rounds_end + LATE.total_seconds():
                 break
             turn = partial(play, party, self.grounds["always"], QUICK, job="call", processes=2, looks=False)
             played = self.wounded.guard(party.name, turn)()
@@ -132,14 +135,18 @@ class Course:
         return replace(self.plan, rounds_end=now + part * (self.plan.rounds_end - self.began))
 
 
+def muster(peers: Sequence[Entry]) -> tuple[list[Party], list[str]]:
+    """Who can take part, in the order of a quick run; and what to say of each that cannot."""
+    parties = [Party(entry=entry, side=side) for entry in peers if entry.installed for side in entry.sides]
+    parties.sort(key=lambda party: party.side.rank)
+    return parties, [missing(entry) for entry in peers if not entry.installed]
+
+
 def measure(plan: Plan) -> Report:
     """Every side at the same work, in turns; then what only ours does, and what the engine alone could do."""
     setup = machine()
-    present = [entry for entry in entries() if entry.installed]
-    absent = [missing(entry) for entry in entries() if not entry.installed]
-    everybody = [Party(entry=entry, side=side) for entry in present for side in entry.sides]
-    everybody.sort(key=lambda party: party.side.rank)
-    at_once = [party for party in everybody if not (plan.quick and party.side.rank)]
+    parties, absent = muster(entries())
+    at_once = [party for party in parties if not (plan.quick and party.side.rank)]
     for words in absent:
         plan.tell(words)
     with own_folder() as folder, own_engines(folder) as (valkey, postgres):
@@ -150,7 +157,7 @@ def measure(plan: Plan) -> Report:
             fsync: Ground(folder=folder, valkey=valkey.url, postgres=postgres.url, durable=fsync == "always")
             for fsync in ("always", "everysec")
         }
-        course = Course(plan=plan, parties=at_once, late=everybody[len(at_once) :], grounds=grounds)
+        course = Course(plan=plan, parties=at_once, late=parties[len(at_once) :], grounds=grounds)
         found = _run(course)
         setup |= {"valkey": valkey_version(valkey.url)}
     if OURS in course.wounded.why:

@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.peers._place import Peer, Place
@@ -60,19 +60,25 @@ def pick_ups(peer: Peer, order: Answer) -> Answer:
 
 
 def pace(peer: Any, order: Answer) -> Answer:
-    """So many a second, in ticks: in bulk where the peer has that, so that the sender does not hold it up."""
-    send: Callable[[str, Sequence[int]], None] = getattr(peer, "many", peer.each)
+    """So many a second, if the sender can: in bulk where the peer has that, otherwise one by one."""
     began = time.monotonic()
     sent = 0
     while (passed := time.monotonic() - began) < order["seconds"]:
-        wanted = int(passed * order["rate"]) - sent
+        # Never a crowd at once because the sender was late: that wait would be the sender's.
+        wanted = min(int(passed * order["rate"]) - sent, max(1, int(2 * TICK_SECONDS * order["rate"])))
         if wanted > 0:
-            # Never a crowd at once because the sender was late: that wait would be the sender's.
-            wanted = min(wanted, max(1, int(2 * TICK_SECONDS * order["rate"])))
-            send("pick_up", [time.monotonic_ns()] * wanted)
+            _send_now(peer, wanted)
             sent += wanted
         time.sleep(TICK_SECONDS)
     return {"sent": sent, "seconds": time.monotonic() - began}
+
+
+def _send_now(peer: Any, count: int) -> None:
+    if hasattr(peer, "many"):
+        peer.many("pick_up", [time.monotonic_ns()] * count)
+    else:
+        for _ in range(count):
+            peer.each("pick_up", [time.monotonic_ns()])
 
 
 ORDERS: dict[str, Callable[[Any, Answer], Answer]] = {

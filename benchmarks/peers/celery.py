@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from benchmarks.peers._jobs import JOBS
@@ -46,7 +47,7 @@ class Celery:
             [
                 *("worker", "--pool", "prefork" if prefork else "threads", "--concurrency", str(concurrency)),
                 *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"),
-                *("--hostname", f"{id(self)}@bench"),
+                *("--hostname", f"{os.getpid()}@bench"),
             ]
         )
 

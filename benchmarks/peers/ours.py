@@ -14,7 +14,7 @@ from benchmarks.peers._jobs import tally
 from benchmarks.peers._place import Place, Side
 
 REQUIRES = ()
-SIDES = (Side(name="ours", jobs=24_000, threads=8, rank=0),)
+SIDES = (Side(name="ours", jobs=16_000, threads=8, rank=0),)
 
 PREFIX = "bench"
 BATCH = 500
