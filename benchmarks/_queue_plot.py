@@ -58,13 +58,15 @@ def _rates(axis: Any, figures: Sequence[Figure], title: str) -> None:
         for one in ranked
     ]
     _bars(axis, ranked, labels, title)
-    axis.set_xlim(0, max((one.highest for one in ranked), default=1.0) * 1.25)
+    axis.set_xlim(0, max((one.highest for one in ranked), default=1.0) * 1.5)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _waits(axis: Any, figures: Sequence[Figure], title: str) -> None:
     ranked = sorted(figures, key=lambda one: -one.median)
     _bars(axis, ranked, [f"{one.median:,.1f} ms" for one in ranked], title)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:,g}")
     axis.set_xlim(LOWEST_MS, max((one.highest for one in ranked), default=1.0) * 12)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import redis
@@ -74,17 +75,23 @@ class Wounded:
 
     why: dict[str, str] = field(default_factory=dict)
 
+    @contextmanager
+    def told(self, name: str) -> Iterator[None]:
+        """Whatever gets stuck in here is told, and the rest goes on."""
+        try:
+            yield
+        except Stuck as error:
+            self.why[name] = f"{name}: {error}"
+
     def guard(self, name: str, turn: Callable[[], Turn]) -> Callable[[], Turn | None]:
         """The turn, or nothing from a side that is or gets stuck."""
 
         def guarded() -> Turn | None:
             if name in self.why:
                 return None
-            try:
+            with self.told(name):
                 return turn()
-            except Stuck as error:
-                self.why[name] = str(error)
-                return None
+            return None
 
         return guarded
 

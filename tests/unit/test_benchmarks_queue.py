@@ -1,4 +1,4 @@
-"""The queue's benchmark: which targets there are, who is held against whom, and what is said of those who are not there."""
+"""The queue's benchmark: which targets there are, who is held against whom, what is said of who is not there."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_side_that_gets_stuck_says_why_and_has_no_further_turn():
 
     def stuck() -> Turn:
         begun.append(1)
-        raise Stuck("RQ: it said 'no module'")
+        raise Stuck("it said 'no module'")
 
     guarded = wounded.guard("RQ", stuck)
 
