@@ -24,7 +24,12 @@ Value = Callable[[Turn], float | None]
 def report(found: Found, *, setup: Mapping[str, str | float], notes: Sequence[str] = ()) -> Report:
     """All of it. What could not be measured is told with the rest, and counts as missed."""
     told = {f"note {number}": note for number, note in enumerate(notes, start=1)}
-    return Report(bench="queue", setup={**setup, **told}, figures=[*_figures(found)], checks=[*_checks(found)])
+    ahead = {
+        f"fastest Python peer, {fsync}": front.side
+        for fsync, turns in found.two.items()
+        if (front := _front(turns, _drain, _is_peer))
+    }
+    return Report(bench="queue", setup={**setup, **ahead, **told}, figures=[*_figures(found)], checks=[*_checks(found)])
 
 
 def _figures(found: Found) -> Iterator[Figure]:
@@ -83,16 +88,10 @@ def _pair(name: str, sides: tuple[str, str], rounds: Sequence[tuple[float, float
 
 
 def _checks(found: Found) -> Iterator[Check]:
-    def drain(turn: Turn) -> float:
-        return turn.drain
-
-    def is_peer(side: str) -> bool:
-        return side != OURS and not side.startswith(STOCK)
-
-    yield _best(f"{CALLS}, ours against stock at its best", found.two, drain, lambda s: s.startswith(STOCK), 2)
-    yield _best(f"{CALLS}, ours against the fastest Python peer", found.two, drain, is_peer, 2)
-    yield _best(f"{CALLS}, ours against Celery", found.two, drain, lambda s: s.startswith(CELERY), 10)
-    yield _best(f"{NOTHING}, ours against stock with 8 threads", found.one, drain, lambda s: s == SLOWEST_STOCK, 10)
+    yield _best(f"{CALLS}, ours against stock at its best", found.two, _drain, lambda s: s.startswith(STOCK), 2)
+    yield _best(f"{CALLS}, ours against the fastest Python peer", found.two, _drain, _is_peer, 2)
+    yield _best(f"{CALLS}, ours against Celery", found.two, _drain, lambda s: s.startswith(CELERY), 10)
+    yield _best(f"{NOTHING}, ours against stock with 8 threads", found.one, _drain, lambda s: s == SLOWEST_STOCK, 10)
     senders = list(_pair("enqueue", ("one", "many"), found.senders, "jobs/s"))
     yield _at_least("enqueue with appendfsync always, coalesced against one by one", senders[2:], 10)
     looks = [turn.looks for turn in found.one.get("always", {}).get(OURS, ()) if turn.looks]
@@ -106,14 +105,28 @@ def _checks(found: Found) -> Iterator[Check]:
     yield _at_most("idle worker, share of a core", idle, 1, unit="%")
 
 
+def _drain(turn: Turn) -> float:
+    return turn.drain
+
+
+def _is_peer(side: str) -> bool:
+    return side != OURS and not side.startswith(STOCK)
+
+
+def _front(turns: Turns, value: Value, among: Callable[[str], bool]) -> Figure | None:
+    """The fastest of them."""
+    rates = (_rate("", side, turns, value) for side in turns if among(side))
+    return max((one for one in rates if one), key=lambda one: one.median, default=None)
+
+
 def _best(name: str, stages: Mapping[Fsync, Turns], value: Value, among: Callable[[str], bool], target: float) -> Check:
     """Ours against the fastest of them, under whichever `appendfsync` that is the closer race."""
     times = []
     for turns in stages.values():
         ours = _rate(name, OURS, turns, value) if OURS in turns else None
-        others = [one for side in turns if among(side) and (one := _rate(name, side, turns, value))]
-        if ours and others:
-            times.append(_times(ours, max(others, key=lambda one: one.median)))
+        front = _front(turns, value, among)
+        if ours and front:
+            times.append(_times(ours, front))
     return _at_least(name, times, target)
 
 
@@ -121,14 +134,10 @@ def _bulk(found: Found) -> Check:
     name = "enqueue in bulk, ours against stock one by one"
     times = []
     for turns in found.one.values():
-        stock = [
-            one
-            for side in turns
-            if side.startswith(STOCK) and (one := _rate(name, side, turns, lambda t: t.one_by_one))
-        ]
+        stock = _front(turns, lambda turn: turn.one_by_one, lambda side: side.startswith(STOCK))
         ours = _rate(name, OURS, turns, lambda turn: turn.bulk) if OURS in turns else None
         if ours and stock:
-            times.append(_times(ours, max(stock, key=lambda one: one.median)))
+            times.append(_times(ours, stock))
     return _at_least(name, times, 10)
 
 

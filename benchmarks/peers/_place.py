@@ -27,7 +27,7 @@ class Side:
     jobs: int
     threads: int = 8
     forks: bool = False
-    rank: int = 3
+    rank: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from benchmarks.peers._place import Place, Side
 REQUIRES = ("celery[redis]>=5.7", "hiredis>=3.3")
 SIDES = (
     Side(name="Celery, prefork", jobs=1_500, threads=1, forks=True),
-    Side(name="Celery, threads", jobs=1_500, threads=8, rank=1),
+    Side(name="Celery, threads", jobs=1_500, threads=8, rank=2),
 )
 
 

@@ -10,7 +10,7 @@ from benchmarks.peers._loop import runner
 from benchmarks.peers._place import Place, Side
 
 REQUIRES = ("taskiq>=0.13", "taskiq-redis>=1.2", "hiredis>=3.3", "uvloop>=0.23")
-SIDES = (Side(name="Taskiq", jobs=4_000, threads=100, rank=2),)
+SIDES = (Side(name="Taskiq", jobs=4_000, threads=100, rank=3),)
 
 
 class Taskiq:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks._queue_crew import Stuck
+from benchmarks._queue_course import Course
+from benchmarks._queue_crew import Party, Stuck
 from benchmarks._queue_found import Found
 from benchmarks._queue_plot import draw
 from benchmarks._queue_report import report
 from benchmarks._queue_turns import Delayed, Looks, Turn, Wounded
+from benchmarks.frame.plan import Plan
 from benchmarks.frame.report import Check
 from benchmarks.peers import _shelf
 from benchmarks.peers._place import Place, Side
@@ -112,6 +114,12 @@ def test_what_was_not_measured_is_missed_and_says_so():
 )
 def test_a_target_is_held_against_the_best_of_the_others_where_we_look_worse(words: str, value: float):
     assert check(words, list(report(found(), setup={}).checks)).value == value
+
+
+def test_who_was_the_fastest_peer_is_told():
+    setup = report(found(), setup={"cores": 2}).setup
+
+    assert setup == {"cores": 2, "fastest Python peer, always": "Huey", "fastest Python peer, everysec": "Huey"}
 
 
 def test_sides_are_compared_within_their_round():
@@ -225,3 +233,27 @@ def test_the_plot_is_drawn_twice(tmp_path: Path):
 
     assert [path.name for path in paths] == ["queue-benchmark.png", "queue-benchmark.svg"]
     assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+def course(*, rounds_end: float, late: list[Party] | None = None) -> Course:
+    quick = Plan(quick=True, rounds=1, rounds_end=rounds_end)
+    return Course(plan=quick, parties=[], late=late or [], grounds={})
+
+
+def test_a_quick_run_leaves_out_what_it_has_no_time_for_and_says_so():
+    begun = []
+    hurried = course(rounds_end=0)
+
+    hurried.part("rows", lambda: begun.append(1))
+
+    assert begun == []
+    assert hurried.wounded.why == {"rows": "rows: no time is left in a quick run"}
+
+
+def test_a_peer_that_had_no_turn_in_a_quick_run_is_told():
+    rq = next(entry for entry in entries() if entry.name == "rq")
+    turns: dict[str, list[Turn]] = {}
+
+    said = course(rounds_end=0, late=[Party(entry=rq, side=side) for side in rq.sides]).latecomers(turns)
+
+    assert (turns, said) == ({}, "no time in a quick run for RQ")
