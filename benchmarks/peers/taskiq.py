@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.peers._jobs import ASYNC_JOBS
+from benchmarks.peers._jobs import ASYNC_JOBS, JOBS
 from benchmarks.peers._loop import runner
 from benchmarks.peers._place import Place, Side
 
 REQUIRES = ("taskiq>=0.13", "taskiq-redis>=1.2", "hiredis>=3.3", "uvloop>=0.23")
-SIDES = (Side(name="Taskiq", jobs=4_000, threads=100, rank=3),)
+SIDES = (
+    Side(name="Taskiq, threads", jobs=4_000, threads=100, rank=3),
+    Side(name="Taskiq, asynchronous", jobs=4_000, threads=100),
+)
+SYNC_THREADS = 8
 
 
 class Taskiq:
@@ -22,7 +26,8 @@ class Taskiq:
         self._place = place
         self._broker = RedisStreamBroker(place.valkey, consumer_id="0")
         self._tasks: dict[str, Any] = {}
-        for name, job in ASYNC_JOBS.items():
+        jobs: Mapping[str, Callable[[int], Any]] = JOBS if place.side.endswith("threads") else ASYNC_JOBS
+        for name, job in jobs.items():
             self._tasks[name] = self._broker.task(task_name=name)(job)
         self._runner = runner()
         self._started = False
@@ -46,6 +51,7 @@ class Taskiq:
         self._runner.run(
             run_receiver_task(
                 self._broker,
+                sync_workers=SYNC_THREADS,
                 validate_params=False,
                 max_async_tasks=self._place.threads,
                 max_prefetch=self._place.threads,
