@@ -59,6 +59,7 @@ def _rates(axis: Any, figures: Sequence[Figure], title: str) -> None:
     ]
     _bars(axis, ranked, labels, title)
     axis.set_xlim(0, max((one.highest for one in ranked), default=1.0) * 1.5)
+    axis.locator_params(axis="x", nbins=4)
     axis.xaxis.set_major_formatter("{x:,.0f}")
 
 

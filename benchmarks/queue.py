@@ -89,6 +89,7 @@ def measure(plan: Plan) -> Report:
         found, hurried = _run(course)
         setup |= {"valkey": valkey_version(valkey.url)}
     setup |= {
+        "appendfsync": " and ".join(found.one),
         "processes": "1 and 2",
         "rounds, one process": len(found.one["always"].get(OURS, ())),
         "rounds, two processes": len(found.two["always"].get(OURS, ())),
