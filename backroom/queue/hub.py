@@ -18,6 +18,7 @@ from dramatiq import Message
 from backroom.domain.errors import Invalid
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
 from backroom.queue.delivery import MOST_REASON_CHARS, Delivery, Held, Lane, order
+from backroom.queue.dialect import opened
 from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
 from backroom.queue.rows import Row, adopted, fetched, in_deliveries
@@ -48,6 +49,7 @@ class Hub:
         worker: A name that no other worker has ever had.
         lane: How a queue's messages travel.
         kind: Whether a job takes one message or a batch here, or is unknown.
+        rank: A job's priority: of what was fetched together, lower goes first.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Hub:
         worker: str,
         lane: Callable[[str], Lane],
         kind: Callable[[str], Kind],
+        rank: Callable[[str], int],
     ) -> None:
         self.worker = worker
         self._client = client
@@ -67,6 +70,7 @@ class Hub:
         self._lease = Lease(Script(client, "beat", prefix=prefix), worker=worker, length=lease)
         self._lane = lane
         self._kind = kind
+        self._rank = rank
         self._fetch, self._begin, self._adopt, self._leave = (
             Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "leave")
         )
@@ -309,6 +313,7 @@ class Hub:
             self._hand_out(in_deliveries(rows, self._lane))
 
     def _hand_out(self, rows: Sequence[Row]) -> None:
+        deliveries: list[tuple[str, Delivery]] = []
         for (queue, _), group in groupby(rows, key=lambda row: (row.queue, row.delivery)):
             lane = self._lane(queue)
             by_kind: dict[tuple[Kind, str], list[Held]] = defaultdict(list)
@@ -318,19 +323,20 @@ class Hub:
                     by_kind[self._kind(one.message.actor_name), one.message.actor_name].append(one)
             for (kind, job), helds in by_kind.items():
                 if kind == "batch":
-                    self._deliver(queue, Delivery(tuple(helds), hub=self, lane=lane, batch=True))
+                    deliveries.append((queue, Delivery(tuple(helds), hub=self, lane=lane, batch=True)))
                 elif kind == "one":
-                    for one in helds:
-                        self._deliver(queue, Delivery((one,), hub=self, lane=lane, batch=False))
+                    deliveries += [(queue, Delivery((one,), hub=self, lane=lane, batch=False)) for one in helds]
                 else:
                     log.warning("job.unknown", job=job, queue=queue, count=len(helds))
                     for one in helds:
                         self._settle_unseen(one, _parked(one.message), lane)
+        for queue, delivery in sorted(deliveries, key=lambda one: self._rank(one[1].actor_name)):
+            self._deliver(queue, delivery)
 
     def _open(self, row: Row) -> Held | None:
         queue, _, id, token, nth, body = row
         try:
-            envelope = decode(body, id=id)
+            message = opened(decode(body, id=id), queue=queue)
         except Invalid as error:
             log.warning("message.undecodable", id=id, queue=queue)
             with self._room:
@@ -338,15 +344,6 @@ class Hub:
                 self._held[id] = token
             self._settler.add(Settlement(orders=[("dead", id, token, 0, b"", str(error)[:MOST_REASON_CHARS])]))
             return None
-        message: Message[Any] = Message(
-            queue_name=queue,
-            actor_name=envelope.actor_name,
-            args=tuple(envelope.args),
-            kwargs=envelope.kwargs,
-            options=envelope.options,
-            message_id=id,
-            message_timestamp=envelope.message_timestamp,
-        )
         return Held(message=message, token=token, nth=nth)
 
     def _deliver(self, queue: str, delivery: Delivery) -> None:
