@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from dramatiq.errors import BrokerConnectionError, Retry
-from dramatiq.middleware import Middleware, Shutdown
+from dramatiq.middleware import Middleware, Retries, Shutdown
 
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import BackroomError, Cancel, EngineAway, Full, Permanent, Snooze, Unreachable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dramatiq import Actor, Broker, Message, MessageProxy
 
 ATTEMPTS = 12
+_OURS = frozenset({"attempts", "backoff"})
 
 log = structlog.get_logger()
 
@@ -44,17 +45,19 @@ class Behind(BackroomError):
 class Decide(Middleware):
     """Decides about a delivery when its job has ended.
 
-    Actor options: `attempts` (12) and `backoff` (`Backoff()`).
+    Actor options: `attempts` (12) and `backoff` (`Backoff()`). Where Dramatiq's `Retries` run, too, they keep what is
+    theirs: a failure of an actor that sets neither of these and takes no batches, with an error that is not ours.
     """
 
     @property
     def actor_options(self) -> set[str]:
         """What an actor may set."""
-        return {"attempts", "backoff"}
+        return {*_OURS, "throws"}
 
     def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:  # noqa: ARG002 - its signature
         """Have Dramatiq log what is part of the trade without a stack of frames."""
-        actor.options.setdefault("throws", BackroomError)
+        if not _OURS.isdisjoint(actor.options):
+            actor.options.setdefault("throws", BackroomError)
 
     def after_process_message(
         self,
@@ -71,6 +74,8 @@ class Decide(Middleware):
             message.decide(Done())
             return
         actor = broker.get_actor(message.actor_name)
+        if not isinstance(exception, BackroomError) and _is_stock(broker, actor):
+            return
         attempts: int = actor.options.get("attempts", ATTEMPTS)
         backoff: Backoff = actor.options.get("backoff") or Backoff()
         failures = exception.failures if isinstance(exception, BatchFailed) else None
@@ -87,6 +92,14 @@ class Decide(Middleware):
         # A release of the whole delivery also tells the hub to pause, so it must be seen as such.
         away = next((one for one in decisions.values() if isinstance(one, Release) and one.engine_away), None)
         message.decide(away if away and failures is None else Done(), except_for=decisions)
+        if all(isinstance(decisions.get(held.message.message_id), Dead) for held in message.held):
+            # For the hooks that Dramatiq runs around a dead letter.
+            message.fail()
+
+
+def _is_stock(broker: Broker, actor: Actor[..., Any]) -> bool:
+    ours = not {*_OURS, "batch"}.isdisjoint(actor.options)
+    return not ours and any(isinstance(middleware, Retries) for middleware in broker.middleware)
 
 
 def decide(message: Message[Any], error: BaseException, *, attempts: int, backoff: Backoff) -> Decision:
