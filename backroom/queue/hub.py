@@ -31,6 +31,8 @@ LONGEST_ENGINE_PAUSE = 5.0
 FLUSH = timedelta(seconds=5)
 PARK = timedelta(seconds=30)
 LONGEST_PARKED = timedelta(hours=24)
+# Jobs that end within so many seconds make room for more than one message.
+WAIT_FOR_ROOM = 0.02
 MOST_UNSETTLED = 4  # times the capacity
 HEADER = 6
 
@@ -247,17 +249,21 @@ class Hub:
                 reconnect = min(reconnect * 2, LONGEST_RECONNECT)
 
     def _free_room(self, *, block: bool) -> int:
-        """How many deliveries may be fetched. In small steps it would not be worth a call, so wait for some."""
+        """How many deliveries may be fetched. In small steps it would not be worth a call, so wait a little."""
         with self._room:
+            since = None
             while not self._stopping.is_set():
-                pause = self._paused_until - time.monotonic()
-                free = self._free()
-                if self._queues and pause <= 0 and free >= self._worth_a_call():
+                now = time.monotonic()
+                pause = self._paused_until - now
+                free = self._free() if self._queues else 0
+                since = (since or now) if free > 0 else None
+                waited = since is not None and (not block or now - since >= WAIT_FOR_ROOM)
+                if pause <= 0 and free > 0 and (waited or free >= self._worth_a_call()):
                     # While an engine is away, one message is enough to see whether it is back.
                     return 1 if self._engine_pause else free
                 if not block:
                     return 0
-                self._room.wait(pause if pause > 0 else None)
+                self._room.wait(pause if pause > 0 else WAIT_FOR_ROOM if free > 0 else None)
         return 0
 
     def _free(self) -> int:
