@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from backroom.queue.delivery import HandOn
 
-MOST_UNSURE = 10_000
+MOST_KNOWN = 10_000
 _SEEN = 0
 
 Argument = str | bytes | float
@@ -39,8 +40,11 @@ class Intake:
 
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
         self._script = Script(client, "send", prefix=prefix)
-        # What a message was to be stored under when its enqueue failed, by its id.
+        # What messages were to be stored under when their enqueue failed, by their ids.
         self._unsure: dict[str, str] = {}
+        # Whose enqueue has succeeded. Only so can a repeat over a broken connection be told from another run.
+        self._sent: dict[str, str] = {}
+        self._lock = Lock()
 
     def put(self, message: Message[Any], delay: timedelta, *, anew: bool) -> None:
         """Enqueue one message.
@@ -55,8 +59,10 @@ class Intake:
             Invalid: It cannot be sent.
         """
         id = message.message_id
-        unsure = self._unsure.pop(id, None)
-        stored_as = unsure or (str(uuid_utils.uuid7()) if anew else id)
+        with self._lock:
+            unsure = self._unsure.pop(id, None)
+            again = anew or (id in self._sent and made_up(id))
+        stored_as = unsure or (str(uuid_utils.uuid7()) if again else id)
         seen = self._put_as(message, delay, stored_as)
         if seen and unsure is None and made_up(id):
             self._put_as(message, delay, str(uuid_utils.uuid7()))
@@ -79,11 +85,16 @@ class Intake:
         try:
             reply, tries = self._call(args)
         except ConnectionClosed:
-            if len(self._unsure) >= MOST_UNSURE:
-                self._unsure.clear()
-            self._unsure[message.message_id] = stored_as
+            self._remember(self._unsure, message.message_id, stored_as)
             raise
+        self._remember(self._sent, message.message_id, stored_as)
         return tries == 1 and int(reply[2]) == _SEEN
+
+    def _remember(self, known: dict[str, str], id: str, stored_as: str) -> None:
+        with self._lock:
+            known[id] = stored_as
+            if len(known) > MOST_KNOWN:
+                del known[next(iter(known))]
 
     def _call(self, args: Sequence[Argument]) -> tuple[list[Any], int]:
         try:

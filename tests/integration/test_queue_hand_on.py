@@ -133,8 +133,8 @@ def test_callbacks_are_sent_on_success_and_on_each_failure(broker: ValkeyBroker)
     heard = []
 
     @dramatiq.actor(broker=broker, on_success="well", on_failure="ill", max_retries=1, min_backoff=1, max_backoff=2)
-    def work(good: bool) -> int:
-        if not good:
+    def work(fate: str) -> int:
+        if fate == "ill":
             raise ValueError("no")
         return 7
 
@@ -147,9 +147,9 @@ def test_callbacks_are_sent_on_success_and_on_each_failure(broker: ValkeyBroker)
         heard.append(("ill", message["actor_name"], error["type"]))
 
     with at_work(broker):
-        work.send(True)
+        work.send("well")
         broker.join("default", timeout=SOON)
-        work.send(False)
+        work.send("ill")
         broker.join("default", timeout=SOON)
 
     assert heard == [("well", "work", 7), ("ill", "work", "ValueError"), ("ill", "work", "ValueError")]
@@ -299,7 +299,9 @@ def test_what_follows_may_go_to_another_broker_of_the_process_and_waits_for_its_
             ran["second"] += 1
 
         class Follow(Middleware):
-            def after_process_message(self, _broker: object, message: Any, *, exception: object = None, **_: Any) -> None:
+            def after_process_message(
+                self, _broker: object, message: Any, *, exception: object = None, **_: Any
+            ) -> None:
                 if exception is None:
                     second.send(message.asdict(), None)
 
