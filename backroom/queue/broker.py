@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
+import structlog
 import uuid_utils
 from dramatiq import Broker, Consumer, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
@@ -64,6 +65,7 @@ class ValkeyBroker(Broker):
         worker_name: str | None = None,
         discreet: bool = False,
     ) -> None:
+        _log_as_dramatiq_does()
         super().__init__(middleware=[])
         self.actor_options |= {"batch", "linger_ms", "ordered"}
         client = open_client(client_or_url) if isinstance(client_or_url, str) else client_or_url
@@ -280,3 +282,15 @@ class ValkeyBroker(Broker):
     def _rank(self, job: str) -> int:
         actor = self.actors.get(job)
         return actor.priority if actor else 0
+
+
+def _log_as_dramatiq_does() -> None:
+    # A program that has not set up structlog would find our events on its standard output.
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.processors.format_exc_info,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
