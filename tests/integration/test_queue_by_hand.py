@@ -91,20 +91,21 @@ def test_what_is_acknowledged_is_done_and_what_is_refused_is_dead(broker: Valkey
     consumer.close()
 
 
-def test_what_is_requeued_comes_first_again(broker: ValkeyBroker):
+def test_what_is_requeued_comes_first_again(broker: ValkeyBroker, queues: Queues):
     broker.declare_queue("default")
     first, second = send(broker, 1), send(broker, 2)
-    consumer = broker.consume("default", timeout=5000)
+    consumer = broker.consume("default", prefetch=2, timeout=5000)
 
-    taken = next(consumer)
-    consumer.requeue([taken])
-    again = next(consumer)
-    consumer.ack(again)
-    last = next(consumer)
-    consumer.ack(last)
+    taken = [next(consumer), next(consumer)]
+    consumer.requeue(taken)
+    again = [next(consumer), next(consumer)]
+    for delivery in again:
+        consumer.ack(delivery)
 
-    assert [taken.message_id, again.message_id] == [first.message_id] * 2
-    assert (last.message_id, last.args) == (second.message_id, (2,))
+    assert [delivery.message_id for delivery in again] == [first.message_id, second.message_id]
+    assert [delivery.args for delivery in again] == [(1,), (2,)]
+    broker.join("default", timeout=SOON)
+    assert not queues.dead()
     consumer.close()
 
 
