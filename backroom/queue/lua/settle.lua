@@ -20,6 +20,7 @@ in_chunks(ids, function(...)
 end)
 
 local settled, finished, tombstones, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}
+local sooner = {}
 
 local function add(lists, queue, value)
   lists[queue] = lists[queue] or {}
@@ -35,6 +36,8 @@ local function again(id, queue, token, ms, body, note)
     redis.call('HSET', lane_key(queue), 'until', clock + ms)
   elseif ms > 0 then
     redis.call('ZADD', delayed_key(queue), clock + ms, id)
+    -- A worker may be waiting for a later message than this one.
+    if redis.call('ZRANK', delayed_key(queue), id) == 0 then sooner[queue] = true end
   else
     add(back, queue, id)
   end
@@ -76,7 +79,8 @@ for queue, entries in pairs(back) do redis.call('RPUSH', ready_key(queue), unpac
 for queue, n in pairs(lanes) do
   local was_held = redis.call('HGET', lane_key(queue), 'holder') == worker
   leave_lane(worker, queue, n)
-  if (front[queue] or back[queue] or was_held) and redis.call('LLEN', ready_key(queue)) > 0 then
+  local waits = (front[queue] or back[queue] or was_held) and redis.call('LLEN', ready_key(queue)) > 0
+  if waits or sooner[queue] then
     wake_ready(queue, 1)
   end
 end
