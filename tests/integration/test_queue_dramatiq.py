@@ -176,6 +176,32 @@ def test_a_retry_that_an_actor_asks_for_waits_as_long_as_it_says(broker: ValkeyB
     assert tries[1] - tries[0] >= 0.3
 
 
+def test_an_idle_worker_takes_a_retry_when_it_is_due_and_not_when_its_wait_ends(broker: ValkeyBroker):
+    late = []
+
+    @dramatiq.actor(broker=broker, max_retries=8)
+    def later() -> None:
+        raise dramatiq.errors.Retry(delay=100)
+
+    last: list[float] = []
+
+    class Stamp(Middleware):
+        def before_process_message(self, _broker: object, _message: object) -> None:
+            if last:
+                late.append(time.monotonic() - last.pop() - 0.1)
+
+        def after_process_message(self, _broker: object, _message: object, **_outcome: object) -> None:
+            last.append(time.monotonic())
+
+    broker.add_middleware(Stamp())
+    later.send()
+    with at_work(broker):
+        broker.join("default", timeout=SOON)
+
+    # An idle worker waits for a second at a time.
+    assert sorted(late)[len(late) // 2] < 0.5
+
+
 def test_an_actor_with_attempts_of_ours_keeps_them_beside_stock_retries(broker: ValkeyBroker, queues: Queues):
     tries = []
 
