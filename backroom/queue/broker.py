@@ -129,6 +129,10 @@ class ValkeyBroker(Broker):
         Raises:
             ActorNotFound: It was never declared.
         """
+        # Hooks ask several times for each message, so the usual case does nothing else.
+        actor = self.actors.get(actor_name)
+        if actor is not None:
+            return actor
         with noted():
             return super().get_actor(actor_name)
 

@@ -33,6 +33,9 @@ NOTES = frozenset({"attempt", "errors", "parked", "answer", RUN_OF, HANDED_ON})
 
 DRAMATIQ_MADE_IT_UP = 4
 
+# As Dramatiq's, but an infinity is refused.
+_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 
 def envelope(message: Message[Any], *, stored_as: str | None = None) -> Envelope:
     """A message as it travels.
@@ -130,8 +133,7 @@ def _plain(message: Message[Any], options: dict[str, Any]) -> tuple[Any, Any, An
     if type(get_encoder()) is not JSONEncoder:
         return None
     try:
-        parts = message.args, message.kwargs, options
-        texts = [json.dumps(part, separators=(",", ":"), allow_nan=False) for part in parts]
+        texts = [_to_json(part) for part in (message.args, message.kwargs, options)]
     except ValueError:
         return None
     if any("\\ud" in text for text in texts) and not all(_can_be_read(text) for text in texts):
