@@ -19,18 +19,17 @@ import dramatiq
 import msgspec
 import structlog
 import uuid_utils
-from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications
+from dramatiq.middleware import Middleware
 from sqlalchemy import Engine
 
 from backroom import connect
 from backroom.logs import configure
 from backroom.queue.answers import Answers
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.decide import Decide
+from backroom.queue.middleware import usual
 from backroom.queue.post import post_for
 from backroom.queue.running import Running
 from backroom.queue.sender import Sender
-from backroom.queue.timelimit import SafeTimeLimit
 from backroom.queue.wire import Once, Post
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves, carriers
@@ -68,16 +67,8 @@ def build(settings: Settings) -> dramatiq.Broker:
         client,
         prefix=settings.key_prefix,
         lease=settings.lease,
-        middleware=[
-            AgeLimit(),
-            SafeTimeLimit(),
-            ShutdownNotifications(),
-            CurrentMessage(),
-            Stopping(stopping, engine),
-            AskedOnce(),
-            NoOrphan(stopping),
-            Decide(),
-        ],
+        middleware=[*usual(), Stopping(stopping, engine), AskedOnce(), NoOrphan(stopping)],
+        discreet=True,
     )
     store = Store(engine)
     sender = Sender(client, prefix=settings.key_prefix, always=True)
