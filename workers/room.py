@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -39,10 +37,10 @@ from backroom.tools import HandOn, House
 from backroom.words import Words
 from workers.bind import bind
 from workers.sight import Sighting
+from workers.tie import end_with
 
 log = structlog.get_logger()
 
-PR_SET_PDEATHSIG = 1
 # In seconds. Later than that somebody has lost patience.
 COPIES_WITHIN = 2.0
 LOOK_FOR_SUPERVISOR = 1.0
@@ -54,12 +52,18 @@ ORPHAN_GRACE_MS = 25_000
 def open_room() -> dramatiq.Broker:
     """Configure this process and build its broker."""
     configure(settings(), door="worker")
-    _end_with_parent()
+    supervisor = multiprocessing.parent_process()
+    end_with(supervisor.pid if supervisor else None)
     return build(settings())
 
 
-def build(settings: Settings) -> dramatiq.Broker:
-    """A broker with every job on the shelf bound to it."""
+def build(settings: Settings, *, worker_name: str | None = None) -> dramatiq.Broker:
+    """A broker with every job on the shelf bound to it.
+
+    Args:
+        settings: Where the engines are, and what stands on the shelves.
+        worker_name: A name for what consumes here, which nobody else has; one is made if None.
+    """
     shelves = Shelves(settings.shelves)
     stopping = threading.Event()
     client = connect.valkey(settings)
@@ -68,6 +72,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         client,
         prefix=settings.key_prefix,
         lease=settings.lease,
+        worker_name=worker_name,
         middleware=[
             AgeLimit(),
             SafeTimeLimit(),
@@ -185,19 +190,6 @@ class NoOrphan(Middleware):
             worker.stop(timeout=ORPHAN_GRACE_MS)
             broker.close()
             os._exit(1)
-
-
-def _end_with_parent() -> None:
-    """Stop when Dramatiq's own supervisor is gone: an orphan would go on taking messages beside its successor.
-
-    Linux only: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
-    """
-    supervisor = multiprocessing.parent_process()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if supervisor is not None and os.getppid() != supervisor.pid:
-        # It was gone before we asked to be told. Nothing is open yet, and Dramatiq would wait for it on the way out.
-        os._exit(1)
 
 
 def _post(shelves: Shelves, later: HandOn) -> Post:
