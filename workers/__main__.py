@@ -8,13 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from backroom import connect
-from backroom.domain.errors import BackroomError
+from backroom.domain.errors import BackroomError, Invalid
 from backroom.logs import configure
+from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.settings import Settings, listed, settings
-from backroom.shelf import Shelves
-from backroom.words.near import unknown
 from workers.supervisor import Supervisor
 from workers.supervisor_child import Plan
 
@@ -46,12 +44,14 @@ def main(words: Sequence[str] | None = None) -> int:
         given = settings()
         plan = _plan(_options(given).parse_args(words))
         _check_queues(plan, given)
-        client = connect.valkey(given)
+        if not given.redis_url:
+            raise Invalid("REDIS_URL", "is not set", "`make up` sets it; `backroom doctor` says more")
     except BackroomError as error:
         sys.stderr.write(f"the workers cannot start: {error}\n")
         return 2
     configure(given, door="supervisor")
-    queues = Queues(client, prefix=given.key_prefix)
+    # Without `backroom.connect`: a supervisor has no use for what opens PostgreSQL.
+    queues = Queues(open_client(given.redis_url), prefix=given.key_prefix)
 
     def declare_dead(name: str, counted: bool) -> tuple[int, int]:  # noqa: FBT001 - a callback's
         return queues.declare_dead(name, counted=counted)
@@ -131,6 +131,10 @@ def _plan(chosen: argparse.Namespace) -> Plan:
 def _check_queues(plan: Plan, given: Settings) -> None:
     if not plan.queues:
         return
+    # Only where they are asked for: a supervisor lives long, and should be small.
+    from backroom.shelf import Shelves  # noqa: PLC0415
+    from backroom.words.near import unknown  # noqa: PLC0415
+
     known = {job.queue for job in Shelves(given.shelves).jobs.values()}
     for queue in plan.queues:
         if queue not in known:

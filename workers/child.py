@@ -66,6 +66,7 @@ def _work(order: Order, stop: threading.Event) -> None:
     broker.emit_after("process_boot")
     worker = dramatiq.Worker(broker, queues=set(order.queues) or None, worker_threads=order.threads)
     if not stop.is_set():
+        watch.fresh()
         worker.start()
         watch.ready()
         stop.wait()

@@ -36,11 +36,13 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
         ready: Whether it takes messages, or has done so.
         done: How many messages it has finished with.
         stuck: Whether a job runs far over its time limit.
+        fresh_mib: How much memory it took before its first job.
     """
 
     ready: bool
     done: int
     stuck: bool
+    fresh_mib: int
 
 
 def pack(value: Order | Beat) -> bytes:

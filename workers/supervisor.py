@@ -24,6 +24,8 @@ READY_WITHIN = timedelta(minutes=2)
 # Who has worked that long has not died of its start.
 HEALTHY = timedelta(minutes=1)
 AGAIN = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=30), jitter=0)
+# Below so many times what a fresh one takes, a limit on memory would replace one after another.
+ROOM = 1.2
 RELEASE_EVERY = timedelta(milliseconds=500)
 # A lease ends by itself: what cannot be released by then need not hold up the end.
 LEAVE_WITHIN = timedelta(seconds=3)
@@ -51,6 +53,7 @@ class Supervisor:
         self._roll = 0
         self._asked: float | None = None
         self._hurry = False
+        self._told_limit = False
         # One successor at a time: a crowd of them would need twice the memory.
         self._turn = asyncio.Lock()
         self._errands: set[asyncio.Task[None]] = set()
@@ -88,6 +91,8 @@ class Supervisor:
 
     def _ask_to_roll(self) -> None:
         self._roll += 1
+        for child in self._children:
+            child.not_before = 0.0
         log.info("supervisor.rolling", processes=self._plan.processes)
         self._news.tell()
 
@@ -248,16 +253,16 @@ class Supervisor:
 
     def _look_at_memory(self, child: Child) -> None:
         limit = self._plan.recycle_mib
-        if not limit or child.beat is None or child.ready_at is None or child.is_large_by_nature:
+        if not limit or child.beat is None or child.ready_at is None or child.too_large:
             return
-        if (memory := child.memory_mib()) <= limit:
-            return
-        if child.beat.done:
-            child.too_large = True
-        else:
+        fresh = child.beat.fresh_mib
+        if limit < fresh * ROOM:
             # Its successor would be no smaller.
-            child.is_large_by_nature = True
-            log.warning("child.limit_too_low", place=child.place, mib=round(memory), limit_mib=limit)
+            if not self._told_limit:
+                log.warning("child.limit_too_low", limit_mib=limit, fresh_mib=fresh)
+            self._told_limit = True
+        else:
+            child.too_large = child.memory_mib() > limit
 
     # -- the end
 

@@ -86,7 +86,6 @@ class Child:
         retiring: Whether somebody else fills its place by now.
         not_before: When it may be replaced at the earliest.
         too_large: Whether it has grown beyond the limit.
-        is_large_by_nature: Whether it was beyond it before its first job.
     """
 
     def __init__(self, *, name: str, place: int, roll: int, process: asyncio.subprocess.Process, news: News) -> None:
@@ -101,7 +100,7 @@ class Child:
         self.ready_at: float | None = None
         self.retiring = False
         self.not_before = 0.0
-        self.too_large = self.is_large_by_nature = False
+        self.too_large = False
         self._process = process
         self._news = news
         self._rest = b""

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import dramatiq
+import psutil
 import structlog
 from dramatiq.middleware import Middleware
 
@@ -26,6 +27,7 @@ BEATS_IN_A_GRACE = 5
 # Dramatiq's own, for an actor that sets none.
 TIME_LIMIT_MS = 600_000
 STDERR = 2
+MIB = 1024 * 1024
 
 
 @dataclass(kw_only=True, slots=True)
@@ -50,6 +52,7 @@ class Watch(Middleware):
         self._grace = order.grace.total_seconds()
         self._every = min(BEAT_EVERY.total_seconds(), self._grace / BEATS_IN_A_GRACE)
         self._ready = False
+        self._fresh_mib = 0
         self._done = 0
         self._counting = threading.Lock()
         self._under_way: dict[int, _Run] = {}
@@ -61,6 +64,10 @@ class Watch(Middleware):
     def start(self) -> None:
         """Begin to beat."""
         threading.Thread(target=self._run, name="backroom-watch", daemon=True).start()
+
+    def fresh(self) -> None:
+        """Nothing has been done yet, but all is loaded."""
+        self._fresh_mib = round(psutil.Process().memory_info().rss / MIB)
 
     def ready(self) -> None:
         """This process takes messages now."""
@@ -99,7 +106,7 @@ class Watch(Middleware):
         self._orphaned()
 
     def _tell(self) -> bool:
-        beat = Beat(ready=self._ready, done=self._done, stuck=self._find_stuck())
+        beat = Beat(ready=self._ready, done=self._done, stuck=self._find_stuck(), fresh_mib=self._fresh_mib)
         try:
             os.write(self._order.pipe, pack(beat) + b"\n")
         except BlockingIOError:
