@@ -8,13 +8,14 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
 import dramatiq
 import msgspec
+import redis
 import structlog
 import uuid_utils
 from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications
@@ -36,6 +37,7 @@ from backroom.store.unit import Store
 from backroom.tools import HandOn, House
 from backroom.words import Words
 from workers.bind import bind
+from workers.isolation import Cells
 from workers.sight import Sighting
 from workers.tie import end_with
 
@@ -84,6 +86,32 @@ def build(settings: Settings, *, worker_name: str | None = None) -> dramatiq.Bro
             Decide(),
         ],
     )
+    cells = Cells(settings, cancelled=broker.cancelled)
+    broker.add_middleware(cells)
+    house = furnish(settings, shelves, client, engine, stopping=stopping, cancelled=broker.cancelled)
+    bind(broker, shelves.jobs.values(), house, elsewhere=cells.run)
+    return broker
+
+
+def furnish(
+    settings: Settings,
+    shelves: Shelves,
+    client: redis.Redis,
+    engine: Engine,
+    *,
+    stopping: threading.Event,
+    cancelled: Callable[[str], bool],
+) -> House:
+    """What the jobs of a process work with.
+
+    Args:
+        settings: The house's.
+        shelves: What stands on them.
+        client: Valkey.
+        engine: PostgreSQL.
+        stopping: Set when the process is asked to stop.
+        cancelled: Whether somebody wants a message that is being worked on cancelled.
+    """
     store = Store(engine)
     sender = Sender(client, prefix=settings.key_prefix, always=True)
     answers = Answers(client, prefix=settings.key_prefix)
@@ -98,7 +126,7 @@ def build(settings: Settings, *, worker_name: str | None = None) -> dramatiq.Bro
     def pause(wait: timedelta) -> None:
         stopping.wait(wait.total_seconds())
 
-    house = House(
+    return House(
         now=lambda: datetime.now(UTC),
         new_id=lambda: str(uuid_utils.uuid7()),
         chance=random.random,
@@ -118,12 +146,10 @@ def build(settings: Settings, *, worker_name: str | None = None) -> dramatiq.Bro
         sight=Sighting,
         stopping=stopping.is_set,
         pause=pause,
-        cancelled=broker.cancelled,
+        cancelled=cancelled,
         progress=running.progress,
         admit=running.admit,
     )
-    bind(broker, shelves.jobs.values(), house)
-    return broker
 
 
 class Stopping(Middleware):

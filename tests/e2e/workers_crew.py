@@ -138,10 +138,10 @@ class Crew:
     def shelf(self) -> Path:
         return self.folder / "shelf_of_tests" / "jobs" / "tests.py"
 
-    def send(self, job: str, *numbers: int) -> list[str]:
+    def send(self, job: str, *numbers: int, **more: str) -> list[str]:
         ids = [str(uuid.uuid4()) for _ in numbers]
         posts = [
-            Post(job=f"test.{job}", queue="default", message={"n": n}, id=id)
+            Post(job=f"test.{job}", queue="default", message={"n": n, **more}, id=id)
             for n, id in zip(numbers, ids, strict=True)
         ]
         with open_client(self.house.settings.redis_url) as client:
