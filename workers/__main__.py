@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -16,6 +17,8 @@ from backroom.settings import Settings, listed, settings
 from workers.supervisor import Supervisor
 from workers.supervisor_child import Plan
 
+# Whoever stops us should not wait for Valkey, too.
+ANSWERS_WITHIN = timedelta(seconds=2)
 ABOUT = """\
 Keeps worker processes at work on the jobs of this house.
 
@@ -40,6 +43,9 @@ Each option is a setting, too, shown here as it is now; the option wins. More: d
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run until told to stop; 2 where it cannot start."""
+    if os.name != "posix":
+        sys.stderr.write("the workers cannot start: their supervisor needs signals; run `dramatiq workers:boot` here\n")
+        return 2
     try:
         given = settings()
         plan = _plan(_options(given).parse_args(words))
@@ -51,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     configure(given, door="supervisor")
     # Without `backroom.connect`: a supervisor has no use for what opens PostgreSQL.
-    queues = Queues(open_client(given.redis_url), prefix=given.key_prefix)
+    queues = Queues(open_client(given.redis_url, timeout=ANSWERS_WITHIN), prefix=given.key_prefix)
 
     def declare_dead(name: str, counted: bool) -> tuple[int, int]:  # noqa: FBT001 - a callback's
         return queues.declare_dead(name, counted=counted)

@@ -26,6 +26,7 @@ HEALTHY = timedelta(minutes=1)
 AGAIN = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=30), jitter=0)
 # Below so many times what a fresh one takes, a limit on memory would replace one after another.
 ROOM = 1.2
+STACKS_APART = timedelta(milliseconds=500)
 RELEASE_EVERY = timedelta(milliseconds=500)
 # A lease ends by itself: what cannot be released by then need not hold up the end.
 LEAVE_WITHIN = timedelta(seconds=3)
@@ -97,9 +98,10 @@ class Supervisor:
         self._news.tell()
 
     def _ask_for_stacks(self) -> None:
-        for child in self._children:
-            if child.beat is not None:
-                child.send(signal.SIGUSR1)
+        able = [child for child in self._children if child.beat is not None]
+        # They are written word by word, so one after another, or nobody could read them.
+        for nth, child in enumerate(able):
+            asyncio.get_running_loop().call_later(nth * STACKS_APART.total_seconds(), child.send, signal.SIGUSR1)
 
     # -- one place
 

@@ -103,19 +103,27 @@ def test_it_works_with_tools_of_its_own_and_its_process_is_kept_for_the_next(hou
         assert {pid for _, pid in found.runs("noted")} == found.children()
 
 
-def test_what_holds_on_to_the_interpreter_is_ended_at_its_time_limit_and_disturbs_nobody(house, tmp_path):
-    with crew(house, tmp_path, "--processes", 1, "--threads", 2, "--grace", 3, shelf=SHELF) as found:
+def test_what_holds_on_to_the_interpreter_disturbs_nobody_beside_it(house, tmp_path):
+    with crew(house, tmp_path, "--processes", 1, "--threads", 2, "--grace", 4, shelf=LONG_SHELF) as found:
         id = ask(found, 1, "grab")
         until(lambda: found.runs("begun"), what="it has begun")
 
         found.send("note", 2)
-        until(lambda: found.runs("noted"), within=3.5, what="others run beside it")
 
-        assert not found.counted("ended")
+        until(lambda: found.runs("noted"), what="another runs beside it")
+        assert state(found, id) == "running"
+        assert not found.events("child.silent")
+
+
+def test_what_holds_on_to_the_interpreter_is_ended_at_its_time_limit(house, tmp_path):
+    with crew(house, tmp_path, "--processes", 1, "--threads", 2, shelf=SHELF) as found:
+        id = ask(found, 1, "grab")
+
         until(lambda: state(found, id) == "dead", what="two tries were cut")
+
         assert found.counted("begun") == {1: 2}
         assert len({pid for _, pid in found.runs("begun")}) == 2
-        assert not found.events("child.silent")
+        assert not found.counted("ended")
         assert not found.events("job.stuck")
 
 

@@ -63,14 +63,15 @@ def test_a_limit_below_what_a_fresh_one_takes_is_said_and_not_chased(house, tmp_
 
 
 def test_a_job_that_hangs_shows_where_and_its_process_is_replaced(house, tmp_path):
-    with crew(house, tmp_path, "--processes", 1, "--threads", 2, "--grace", 2) as found:
+    with crew(house, tmp_path, "--processes", 1, "--threads", 2, "--grace", 4) as found:
         first = until(found.children, what="there is a worker")
         found.send("hang", 1)
-        until(lambda: found.runs("begun"), what="it has begun")
+        until(lambda: found.events("job.stuck"), within=60, what="it is found")
+        # Only the next one sees that.
+        found.go()
 
         until(lambda: found.children() and not found.children() & first, within=60, what="another has its place")
 
-        found.go()
         until(lambda: found.counted("ended")[1] == 1, within=SOON, what="the message ran again, without the obstacle")
         assert [event["job"] for event in found.events("job.stuck")] == ["test.hang"]
         assert [event["why"] for event in found.events("child.replacing")] == ["stuck"]
@@ -80,14 +81,15 @@ def test_a_job_that_hangs_shows_where_and_its_process_is_replaced(house, tmp_pat
 
 
 def test_a_job_that_keeps_the_interpreter_to_itself_is_seen_from_outside(house, tmp_path):
-    with crew(house, tmp_path, "--processes", 1, "--threads", 2, "--grace", 2) as found:
+    with crew(house, tmp_path, "--processes", 1, "--threads", 2, "--grace", 4) as found:
         first = until(found.children, what="there is a worker")
         found.send("grab", 1)
-        until(lambda: found.runs("begun"), what="it has begun")
+        until(lambda: found.events("child.silent"), within=60, what="it is found")
+        # Only the next one sees that.
+        found.go()
 
         until(lambda: found.children() and not found.children() & first, within=60, what="another has its place")
 
-        found.go()
         until(lambda: found.counted("ended")[1] == 1, within=SOON, what="the message ran again, without the obstacle")
         assert len(found.events("child.silent")) == 1
         assert [event["why"] for event in found.events("child.killed")] == ["silent"]
@@ -108,7 +110,7 @@ def test_stacks_are_shown_to_who_asks(house, tmp_path):
 
 
 def test_a_rolling_restart_brings_new_code_and_loses_and_doubles_nothing(house, tmp_path):
-    with crew(house, tmp_path, "--processes", 2, "--threads", 2) as found:
+    with crew(house, tmp_path, "--processes", 2, "--threads", 2, "--stop-within", 4) as found:
         until(lambda: found.working() == 2, what="both have reported for work")
         first = found.children()
         found.send("hold", 0)
