@@ -25,7 +25,7 @@ def gone(*pids: int) -> bool:
 def both_busy(found: Crew) -> set[int]:
     """Two processes with two threads each, all of which have begun something."""
     until(lambda: found.working() == 2, what="both have reported for work")
-    # A process takes four at most, so the fifth is the other's.
+    # More than one of them would take.
     found.send("hold", *range(8))
     until(lambda: len(found.runs("begun")) == 4, what="every thread has begun")
     pids = {pid for _, pid in found.runs("begun")}
@@ -51,7 +51,8 @@ def test_one_that_is_killed_is_replaced_alone_and_what_it_held_runs_again_at_onc
         undisturbed = {n for n, pid in found.runs("begun")[:4] if pid == other}
         assert {n for n, pid in found.runs("ended") if pid == other} >= undisturbed
         assert [event["end"] for event in found.events("child.died")] == ["SIGKILL"]
-        assert [event["messages_back"] for event in found.events("child.released")] == [4]
+        (released,) = found.events("child.released")
+        assert released["messages_back"] >= len(held)
 
 
 def test_a_job_that_kills_its_process_again_and_again_is_buried(house, tmp_path):
