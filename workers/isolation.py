@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import traceback
@@ -24,6 +23,7 @@ from dramatiq.middleware import Middleware
 
 from backroom.domain.errors import BackroomError, Permanent
 from backroom.settings import Settings
+from workers.order import outcome
 
 log = structlog.get_logger()
 
@@ -168,10 +168,9 @@ class _Cell:
                     told = True
             return receive(self._wire)
         except (EOFError, OSError):
-            end = self._process.wait()
-            name = signal.Signals(-end).name if end < 0 else f"exit code {end}"
-            log.warning("cell.died", pid=self._process.pid, end=name)
-            raise CellDied(f"its process ended with {name}") from None
+            end = outcome(self._process.wait())
+            log.warning("cell.died", pid=self._process.pid, end=end)
+            raise CellDied(f"its process ended with {end}") from None
 
     def lives(self) -> bool:
         return self._process.poll() is None

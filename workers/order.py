@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 
 import msgspec
@@ -48,6 +49,14 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
 def pack(value: Order | Beat) -> bytes:
     """As JSON, on one line."""
     return msgspec.json.encode(value)
+
+
+def outcome(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    # Of the real-time signals only two have a name.
+    return next((number.name for number in signal.Signals if number == -code), f"signal {-code}")
 
 
 read_order = msgspec.json.Decoder(Order).decode

@@ -125,10 +125,11 @@ class Supervisor:
         """Say that one has died, and wait a moment if that happens again and again."""
         pause = AGAIN.wait(died_young, chance=0) if died_young else timedelta(0)
         if child is not None:
-            end = signal.Signals(-child.code).name if child.code and child.code < 0 else child.code
-            log.error("child.died", place=place, pid=child.pid, end=end, again_in=pause.total_seconds())
+            log.error("child.died", place=place, pid=child.pid, end=child.end, again_in=pause.total_seconds())
             self._see_off(child)
-        await self._news.until(self._stopping, within=pause)
+        roll = self._roll
+        # Whoever has mended the code should not have to wait.
+        await self._news.until(lambda: self._stopping() or self._roll != roll, within=pause)
 
     def _why_replace(self, child: Child) -> str:
         if child.retiring or child.ready_at is None or child.beat is None or time.monotonic() < child.not_before:

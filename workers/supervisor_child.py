@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import msgspec
 import psutil
 
-from workers.order import Beat, Order, pack, read_beat
+from workers.order import Beat, Order, outcome, pack, read_beat
 
 T = TypeVar("T")
 
@@ -114,6 +114,11 @@ class Child:
     def ended(self) -> bool:
         """Whether it has."""
         return self.code is not None
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words."""
+        return outcome(self.code) if self.code is not None else ""
 
     @property
     def settled_in(self) -> bool:
