@@ -6,10 +6,9 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
 
-from tests.e2e.workers_crew import LONG_LEASE_MS, SHELF, Crew, crew
+from tests.e2e.workers_crew import LONG_LEASE_MS, SHELF, Crew, alive, crew
 from tests.house import until
 
 pytestmark = pytest.mark.e2e
@@ -19,7 +18,7 @@ SOON = LONG_LEASE_MS / 1000 - 15
 
 
 def gone(*pids: int) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    return not any(alive(pid) for pid in pids)
 
 
 def both_busy(found: Crew) -> set[int]:

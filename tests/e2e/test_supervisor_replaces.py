@@ -45,7 +45,7 @@ def test_who_has_grown_too_large_is_replaced(house, tmp_path):
 
         found.send("grow", 2)
 
-        until(lambda: found.children() and not found.children() & first, what="another one has its place")
+        until(lambda: found.all_new(first), what="another one has its place")
         assert [event["why"] for event in found.events("child.replacing")] == ["memory"]
         assert found.counted("ended") == {2: 1}
 
@@ -70,7 +70,7 @@ def test_a_job_that_hangs_shows_where_and_its_process_is_replaced(house, tmp_pat
         # Only the next one sees that.
         found.go()
 
-        until(lambda: found.children() and not found.children() & first, within=60, what="another has its place")
+        until(lambda: found.all_new(first), within=60, what="another has its place")
 
         until(lambda: found.counted("ended")[1] == 1, within=SOON, what="the message ran again, without the obstacle")
         assert [event["job"] for event in found.events("job.stuck")] == ["test.hang"]
@@ -88,7 +88,7 @@ def test_a_job_that_keeps_the_interpreter_to_itself_is_seen_from_outside(house, 
         # Only the next one sees that.
         found.go()
 
-        until(lambda: found.children() and not found.children() & first, within=60, what="another has its place")
+        until(lambda: found.all_new(first), within=60, what="another has its place")
 
         until(lambda: found.counted("ended")[1] == 1, within=SOON, what="the message ran again, without the obstacle")
         assert len(found.events("child.silent")) == 1
@@ -129,7 +129,7 @@ def test_a_rolling_restart_brings_new_code_and_loses_and_doubles_nothing(house, 
             fewest = min(fewest, found.working())
             time.sleep(0.05)
         found.go()
-        until(lambda: found.children() and not found.children() & first, within=60, what="all are new")
+        until(lambda: found.all_new(first), within=60, what="all are new")
         found.send("note", *range(10_000, 10_050))
         total = 199 + (sent - 1_000) + 50
         until(lambda: len(found.runs("NOTED")) + len(found.runs("ANEW")) >= total, within=60, what="all have run")
@@ -159,7 +159,7 @@ def test_new_code_that_cannot_start_leaves_the_old_at_work(house, tmp_path):
         assert found.children() == first
         found.shelf.write_text(working_code, encoding="utf-8")
         found.tell(signal.SIGHUP)
-        until(lambda: found.children() and not found.children() & first, within=90, what="the mended code is at work")
+        until(lambda: found.all_new(first), within=90, what="the mended code is at work")
 
 
 def test_queues_may_have_workers_of_their_own(house, tmp_path):

@@ -126,6 +126,14 @@ def grow(message: Grow, tools: Tools) -> None:
 '''
 
 
+def alive(pid: int) -> bool:
+    """Whether a process has not ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @dataclass
 class Crew:
     """A supervisor, and what its processes have written."""
@@ -171,14 +179,17 @@ class Crew:
         return [json.loads(line) for line in lines if line.startswith("{") and f'"event": "{name}"' in line]
 
     def children(self) -> set[int]:
+        """The worker processes that are alive; none when the supervisor has ended."""
         try:
-            return {
-                child.pid
-                for child in psutil.Process(self.process.pid).children()
-                if child.status() != psutil.STATUS_ZOMBIE
-            }
+            children = psutil.Process(self.process.pid).children()
         except psutil.NoSuchProcess:
             return set()
+        return {child.pid for child in children if alive(child.pid)}
+
+    def all_new(self, first: set[int]) -> bool:
+        """Whether every one of these has been replaced."""
+        children = self.children()
+        return bool(children) and not children & first
 
     def working(self) -> int:
         """How many have a lease, and have reported for work."""
