@@ -37,6 +37,9 @@ fmt: $(SYNCED) ## Mend the style of what you wrote
 	$(RUN) ruff format .
 
 bench: $(SYNCED) ## Measure, and print figures with their targets
+	@# Beside what everybody needs: for the plots, and the peers that we measure ourselves against. What cannot be had is told.
+	@$(RUN) uv sync --quiet --frozen --inexact --only-group bench || echo "make: no plots without the group 'bench'" >&2
+	@$(RUN) benchmarks.peers install
 	$(RUN) benchmarks $(ARGS)
 
 chaos: $(SYNCED) ## Kill workers and engines at work, and count what was lost (nothing)

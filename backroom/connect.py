@@ -21,18 +21,19 @@ def valkey(settings: Settings) -> redis.Redis:
     """A client for threads. Nothing is connected yet.
 
     Raises:
-        Invalid: `REDIS_URL` is not set.
+        Invalid: `REDIS_URL` is not set, or wrong.
     """
-    return open_client(_given(settings.redis_url, "REDIS_URL"))
+    return open_client(_given(settings.redis_url, "REDIS_URL"), prefix=settings.key_prefix)
 
 
 def async_valkey(settings: Settings) -> redis.asyncio.Redis:
     """A client for the front door, which would rather say 503 than wait.
 
     Raises:
-        Invalid: `REDIS_URL` is not set.
+        Invalid: `REDIS_URL` is not set, or wrong.
     """
-    return open_async_client(_given(settings.redis_url, "REDIS_URL"), timeout=queue_timeout(settings))
+    url = _given(settings.redis_url, "REDIS_URL")
+    return open_async_client(url, prefix=settings.key_prefix, timeout=queue_timeout(settings))
 
 
 def queue_timeout(settings: Settings) -> timedelta:

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     public_url: str = Field("", description="How the outside reaches the front door; http://HOST:PORT if empty.")
 
     redis_url: str = Field(
-        "", description="Valkey or Redis, such as redis://localhost:6379/0. Empty: `make up` starts one."
+        "",
+        description="Valkey or Redis, such as redis://localhost:6379/0; with TLS, behind Sentinel or as a cluster:"
+        " docs/how-to/run-on-sentinel-or-cluster.md. Empty: `make up` starts one.",
     )
     database_url: str = Field(
         "", description="PostgreSQL, such as postgresql://backroom@localhost/backroom. Empty: `make up` starts one."

@@ -21,6 +21,7 @@ from benchmarks.frame.report import Report, show, to_json
 app = typer.Typer(add_completion=False)
 
 SHELF = Path(__file__).parent
+IMAGES = SHELF.parent / "docs" / "images"
 # `--quick` ends within 50 s; what is left of them is for what comes after the rounds.
 QUICK = timedelta(seconds=36)
 WHOLE = timedelta(minutes=10)
@@ -40,6 +41,9 @@ def run(
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller rounds: under 50 seconds each.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw it into docs/images, where a benchmark has a plot.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a target is not reached.")] = False,
 ) -> None:
     """Measure, and print figures with their targets. A target that is missed is told, and fails only if you ask."""
@@ -57,6 +61,8 @@ def run(
             print(to_json(report), flush=True)  # noqa: T201 - for programs: no colours, no folding
         else:
             show(report, Console(width=None if sys.stdout.isatty() else FILE_WIDTH))
+        if plot:
+            _draw(report, errors)
     if strict and not reached:
         raise typer.Exit(1)
 
@@ -66,15 +72,28 @@ def _measure(bench: str, *, quick: bool, errors: Console) -> Report:
         if sys.stderr.isatty():
             errors.print(f"[dim]{bench}: {what}[/dim]")
 
-    span = QUICK if quick else WHOLE
+    module = importlib.import_module(f"benchmarks.{bench}")
+    # A benchmark with many sides may ask for more.
+    span: timedelta = QUICK if quick else getattr(module, "SPAN", WHOLE)
     plan = Plan(
         quick=quick,
         rounds=QUICK_ROUNDS if quick else ROUNDS,
         rounds_end=time.monotonic() + span.total_seconds(),
         tell=tell,
     )
-    report: Report = importlib.import_module(f"benchmarks.{bench}").measure(plan)
+    report: Report = module.measure(plan)
     return report
+
+
+def _draw(report: Report, errors: Console) -> None:
+    draw = getattr(importlib.import_module(f"benchmarks.{report.bench}"), "draw", None)
+    if draw is None:
+        return
+    try:
+        for path in draw(report, IMAGES):
+            errors.print(f"drawn: {path}")
+    except ModuleNotFoundError as error:
+        errors.print(f"not drawn, for {error.name} is not installed: `make bench` installs it")
 
 
 if __name__ == "__main__":

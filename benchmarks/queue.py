@@ -1,172 +1,164 @@
-"""Our broker beside stock Dramatiq's, on the same Valkey."""
+"""Our queue beside stock Dramatiq and the peers, on the same Valkey."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
 
+import psycopg
 import redis
-import uuid_utils
 
-from backroom.queue.open import open_client
-from backroom.queue.sender import Sender
-from backroom.queue.wire import Post
-from benchmarks._queue_sides import BATCH, BATCH_QUEUE, THREADS, Jobs, Kind, Tally, WorkerProcess, declare, open_broker
-from benchmarks.frame.figures import Figure, figure, ratio, waits
-from benchmarks.frame.place import machine, own_folder, own_valkey, valkey_version
+from benchmarks import _queue_ceiling as ceiling
+from benchmarks._queue_course import Course
+from benchmarks._queue_crew import Ground, Party
+from benchmarks._queue_found import Found, Fsync
+from benchmarks._queue_plot import draw
+from benchmarks._queue_report import report
+from benchmarks._queue_senders import senders
+from benchmarks._queue_turns import OURS, delay, drain_rows, empty
+from benchmarks.frame.place import machine, own_engines, own_folder, valkey_version
 from benchmarks.frame.plan import Plan
-from benchmarks.frame.report import Check, Report
-from benchmarks.frame.turns import Side, take_turns
+from benchmarks.frame.report import Report
+from benchmarks.peers._shelf import Entry, entries, missing
+from benchmarks.peers.ours import ROWS
 
-# A pause before each message whose pick-up is timed, in seconds: long enough for a worker to be idle again, and never
-# the same, or it would beat with the poll of a worker that polls.
-PAUSE = (0.5, 1.0)
+__all__ = ["SPAN", "draw", "measure", "muster"]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Size:
-    """How much each turn does.
-
-    Attributes:
-        jobs: Sent one by one, then drained.
-        batched: Sent in bulk to a batch job, then drained.
-        pick_ups: Sent to an idle worker.
-    """
-
-    jobs: int
-    batched: int
-    pick_ups: int
+# Twelve sides, each with its own processes: ten minutes would be one round.
+SPAN = timedelta(minutes=40)
+# A part of the time for each stage; what is left is for the crowds.
+ONE_PROCESS_LOOKED_AT = 0.35
+ONE_PROCESS = 0.15
+TWO_PROCESSES = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """What one turn measured; a side without batches has none."""
+class Crowds:
+    """How many jobs the measurements of ours have that no other side takes part in, or only stock."""
 
-    one_by_one: float
-    drain: float
-    pick_ups: list[float]
-    bulk: float | None = None
-    batch_drain: float | None = None
+    alone: int
+    together: int
+    rows: int
+    rows_in_batches: int
+    delayed: int
+    delayed_at_stock: int
+    commands: int
 
 
-# Short turns and many: what load there is should not change between two sides of a round.
-WHOLE = Size(jobs=3_000, batched=30_000, pick_ups=15)
-QUICK = Size(jobs=600, batched=6_000, pick_ups=6)
+MANY = Crowds(
+    alone=1_000,
+    together=25_600,
+    rows=1_500,
+    rows_in_batches=20_000,
+    delayed=1_000_000,
+    delayed_at_stock=20_000,
+    commands=200_000,
+)
+FEW = Crowds(
+    alone=200, together=5_120, rows=250, rows_in_batches=4_000, delayed=4_000, delayed_at_stock=0, commands=25_000
+)
+# What is due together has all been sent by then: about half of what goes in.
+DELAYED_SENT_PER_SECOND = 15_000
+STOCK_DELAYED_SENT_PER_SECOND = 1_500
+
+
+def muster(peers: Sequence[Entry]) -> tuple[list[Party], list[str]]:
+    """Who can take part, in the order of a quick run; and what to say of each that cannot."""
+    parties = [Party(entry=entry, side=side) for entry in peers if entry.installed for side in entry.sides]
+    parties.sort(key=lambda party: party.side.rank)
+    return parties, [missing(entry) for entry in peers if not entry.installed]
 
 
 def measure(plan: Plan) -> Report:
-    """Enqueue, drain and pick-up, in turns."""
-    size = QUICK if plan.quick else WHOLE
+    """Every side at the same work, in turns; then what only ours does, and what the engine alone could do."""
     setup = machine()
-    with own_folder() as folder, own_valkey(folder) as valkey:
-        sides: list[Side[Turn]] = [
-            Side(name=kind, turn=partial(_turn, kind, valkey.url, size)) for kind in ("stock", "ours")
-        ]
-        turns = take_turns(sides, plan)
-        setup |= {
-            "valkey": valkey_version(valkey.url),
-            "appendfsync": "always",
-            "processes": 1,
-            "threads": THREADS,
-            "jobs": size.jobs,
-            "batched jobs": size.batched,
-            "rounds": len(turns["ours"]),
-            "load after": machine()["load before"],
+    parties, absent = muster(entries())
+    at_once = [party for party in parties if not (plan.quick and party.side.rank)]
+    for words in absent:
+        plan.tell(words)
+    with own_folder() as folder, own_engines(folder) as (valkey, postgres):
+        with redis.Redis.from_url(valkey.url) as client:
+            # A rewrite would fall into whoever's turn it is.
+            client.config_set("auto-aof-rewrite-percentage", 0)
+        grounds: dict[Fsync, Ground] = {
+            fsync: Ground(folder=folder, valkey=valkey.url, postgres=postgres.url, durable=fsync == "always")
+            for fsync in ("always", "everysec")
         }
-    return _report(turns, setup=setup)
+        course = Course(plan=plan, parties=at_once, late=parties[len(at_once) :], grounds=grounds)
+        found, hurried = _run(course)
+        setup |= {"valkey": valkey_version(valkey.url)}
+    setup |= {
+        "appendfsync": " and ".join(found.one),
+        "processes": "1 and 2",
+        "rounds, one process": len(found.one["always"].get(OURS, ())),
+        "rounds, two processes": len(found.two["always"].get(OURS, ())),
+        "load after": machine()["load before"],
+    }
+    notes = [*absent, *course.wounded.why.values(), *([hurried] if hurried else [])]
+    return report(found, setup=setup, notes=notes)
 
 
-def _turn(kind: Kind, url: str, size: Size) -> Turn:
-    broker = open_broker(kind, url)
-    jobs = declare(broker, Tally())
-    try:
-        one_by_one = _rate(size.jobs, lambda: _send_one_by_one(jobs, size.jobs))
-        with WorkerProcess(kind, url) as worker:
-            drain = _drain(worker, size.jobs)
-            pick_ups = _pick_ups(worker, jobs, size.pick_ups)
-        if jobs.batch is None:
-            return Turn(one_by_one=one_by_one, drain=drain, pick_ups=pick_ups)
-        bulk = _rate(size.batched, lambda: _send_in_bulk(url, size.batched))
-        with WorkerProcess(kind, url) as worker:
-            batch_drain = _drain(worker, size.batched)
-        return Turn(one_by_one=one_by_one, drain=drain, pick_ups=pick_ups, bulk=bulk, batch_drain=batch_drain)
-    finally:
-        broker.close()
-        with redis.Redis.from_url(url) as client:
-            client.flushall()
+def _run(course: Course) -> tuple[Found, str | None]:
+    quick = course.plan.quick
+    found = Found()
+    found.one["always"] = course.stage(
+        "always",
+        part=ONE_PROCESS_LOOKED_AT,
+        job="nothing",
+        processes=1,
+        looks=lambda party: not quick or party.name == OURS,
+    )
+    found.two["always"] = course.stage("always", part=TWO_PROCESSES, job="call", processes=2)
+    if not quick:
+        found.one["everysec"] = course.stage("everysec", part=ONE_PROCESS, job="nothing", processes=1)
+        found.two["everysec"] = course.stage("everysec", part=TWO_PROCESSES, job="call", processes=2)
+    if OURS not in course.wounded.why:
+        _alone(course, FEW if quick else MANY, found)
+    return found, course.latecomers(found.two["always"])
 
 
-def _rate(count: int, send: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    send()
-    return count / (time.perf_counter() - began)
+def _alone(course: Course, crowds: Crowds, found: Found) -> None:
+    ground, ours = course.grounds["always"], course.party(OURS)
+    empty(ground)
 
-
-def _send_one_by_one(jobs: Jobs, count: int) -> None:
-    for number in range(count):
-        jobs.nothing.send(message={"n": number})
-
-
-def _send_in_bulk(url: str, count: int) -> None:
-    with open_client(url) as client:
-        Sender(client, prefix="bench").send(
-            [
-                Post(job="batch", queue=BATCH_QUEUE, message={"n": number}, id=str(uuid_utils.uuid7()))
-                for number in range(count)
-            ]
+    def crowd_of_senders() -> None:
+        found.senders = course.crowd(
+            "coalesced", lambda: senders(ground.valkey, single=crowds.alone, together=crowds.together)
         )
 
+    def rows() -> None:
+        found.rows = course.crowd("rows", lambda: _rows(ours, ground, crowds))
 
-def _drain(worker: WorkerProcess, count: int) -> float:
-    worker.expect(count)
-    seconds, _ = worker.result()
-    return count / seconds
+    def delayed() -> None:
+        found.delayed[OURS] = delay(ours, ground, jobs=crowds.delayed, sent_per_second=DELAYED_SENT_PER_SECOND)
+
+    def delayed_at_stock() -> None:
+        stock = next(party for party in course.parties if party.entry.name == "stock")
+        found.delayed[stock.name] = delay(
+            stock, ground, jobs=crowds.delayed_at_stock, sent_per_second=STOCK_DELAYED_SENT_PER_SECOND
+        )
+
+    course.part("coalesced enqueue", crowd_of_senders)
+    course.part("rows", rows)
+    course.part("delayed jobs", delayed)
+    if crowds.delayed_at_stock:
+        course.part("delayed jobs, stock", delayed_at_stock)
+    empty(ground)
+    course.part("ceiling", lambda: _look_up(course, ground.valkey, crowds.commands, found))
 
 
-def _pick_ups(worker: WorkerProcess, jobs: Jobs, count: int) -> list[float]:
-    chance = random.Random(count)  # noqa: S311 - the same pauses for every side
-    worker.expect(count)
-    for _ in range(count):
-        time.sleep(chance.uniform(*PAUSE))
-        jobs.pick_up.send(message={"sent": time.monotonic_ns()})
-    _, waited = worker.result()
-    return waited
+def _look_up(course: Course, url: str, commands: int, found: Found) -> None:
+    found.ceiling["redis-py"] = course.crowd("redis-py", lambda: ceiling.pipelines(url, commands))
+    found.ceiling["hiredis"] = course.crowd("hiredis", lambda: ceiling.packed(url, commands))
+    if said := ceiling.tool(url, commands):
+        found.ceiling[said[0]] = [said[1]]
 
 
-def _report(turns: dict[str, list[Turn]], *, setup: dict[str, str | float]) -> Report:
-    def rates(name: str, side: str, value: Callable[[Turn], float | None]) -> Figure:
-        values = [found for turn in turns[side] if (found := value(turn)) is not None]
-        return figure(name, side=side, unit="jobs/s", values=values)
-
-    stock_send = rates("enqueue one by one", "stock", lambda turn: turn.one_by_one)
-    our_send = rates("enqueue one by one", "ours", lambda turn: turn.one_by_one)
-    bulk = rates("enqueue in bulk", "ours", lambda turn: turn.bulk)
-    stock_drain = rates("drain of no-op jobs", "stock", lambda turn: turn.drain)
-    our_drain = rates("drain of no-op jobs", "ours", lambda turn: turn.drain)
-    batches = rates(f"drain in batches of {BATCH}", "ours", lambda turn: turn.batch_drain)
-    stock_waits = waits("pick-up by an idle worker", side="stock", rounds=[turn.pick_ups for turn in turns["stock"]])
-    our_waits = waits("pick-up by an idle worker", side="ours", rounds=[turn.pick_ups for turn in turns["ours"]])
-    # Stock has neither bulk nor batches: what it does instead is what ours are held against.
-    sent = ratio("enqueue one by one", our_send, stock_send)
-    sent_in_bulk = ratio("enqueue in bulk against one by one", bulk, stock_send)
-    drained = ratio("drain of no-op jobs", our_drain, stock_drain)
-    drained_in_batches = ratio("drain in batches against one by one", batches, stock_drain)
-    return Report(
-        bench="queue",
-        setup=setup,
-        figures=[
-            *(stock_send, our_send, sent, bulk, sent_in_bulk),
-            *(stock_drain, our_drain, drained, batches, drained_in_batches),
-            *(*stock_waits, *our_waits),
-        ],
-        checks=[
-            Check.at_least("enqueue in bulk, ours against stock one by one", sent_in_bulk.median, 10, unit="times"),
-            Check.at_least("drain of no-op jobs, ours against stock", drained.median, 10, unit="times"),
-            Check.at_least("drain in batches, ours against stock", drained_in_batches.median, 10, unit="times"),
-            Check.at_most("pick-up by an idle worker, p50, ours", our_waits[0].median, 3, unit="ms"),
-            Check.at_most("pick-up by an idle worker, p99, ours", our_waits[1].median, 10, unit="ms"),
-        ],
-    )
+def _rows(ours: Party, ground: Ground, crowds: Crowds) -> tuple[float, float]:
+    with psycopg.connect(ground.postgres, autocommit=True) as connection:
+        connection.execute(ROWS)
+        connection.execute("TRUNCATE bench_rows")
+        one_by_one = drain_rows(ours, ground, job="row", jobs=crowds.rows)
+        connection.execute("TRUNCATE bench_rows")
+        return one_by_one, drain_rows(ours, ground, job="rows", jobs=crowds.rows_in_batches)

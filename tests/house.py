@@ -59,7 +59,8 @@ class TestHouse:
         return self.settings.database_url
 
     def queues(self) -> Queues:
-        return Queues(open_client(self.settings.redis_url), prefix=self.settings.key_prefix)
+        prefix = self.settings.key_prefix
+        return Queues(open_client(self.settings.redis_url, prefix=prefix), prefix=prefix)
 
     def another_app(self, name: str = "") -> Application:
         return create_application(self.database_url, name=name or uuid.uuid4().hex, secret=SECRET.encode())

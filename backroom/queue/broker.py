@@ -66,7 +66,7 @@ class ValkeyBroker(SparseSignals):
     ) -> None:
         super().__init__(middleware=[_Fence(), *(_usual() if middleware is None else middleware)])
         self.actor_options |= {"batch", "linger_ms", "ordered", "limits"}
-        client = open_client(client_or_url) if isinstance(client_or_url, str) else client_or_url
+        client = open_client(client_or_url, prefix=prefix) if isinstance(client_or_url, str) else client_or_url
         self.client = without_retries(client)
         self.prefix = prefix
         self.lease = lease

@@ -24,8 +24,9 @@ from backroom.queue.open import Script, base
 from backroom.queue.pace import Pace
 from backroom.queue.rows import HEADER, Row, adopted, fetched, in_deliveries, question, unpacked
 from backroom.queue.settler import Settlement, Settler
-from backroom.queue.wire import milliseconds
+from backroom.queue.wire import WIRE, milliseconds
 
+LAYOUT = 2
 LONGEST_WAIT = 1.0
 LONGEST_RECONNECT = 1.0
 LONGEST_ENGINE_PAUSE = 5.0
@@ -73,9 +74,10 @@ class Hub:
         self._lane = lane
         self._limits = limits
         self._kind = kind
-        self._fetch, self._begin, self._adopt, self._leave = (
-            Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "leave")
+        self._fetch, self._begin, self._adopt, self._leave, self._layout = (
+            Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "leave", "layout")
         )
+        self._fits = False
         self._settler = Settler(Script(client, "settle", prefix=prefix), worker=worker, settled=self._settled)
         socket_timeout = client.get_connection_kwargs().get("socket_timeout") or 2 * LONGEST_WAIT
         self._longest_wait = min(LONGEST_WAIT, socket_timeout / 2)
@@ -265,6 +267,9 @@ class Hub:
             if not self._free_room(block=True):
                 continue
             try:
+                if not self._fits and not self._find_layout():
+                    self._stopping.wait(LONGEST_ENGINE_PAUSE)
+                    continue
                 if self._lease.strayed:
                     self._adopt_strays()
                 if wait > 0:
@@ -281,6 +286,13 @@ class Hub:
                 self._lease.lost()
                 self._stopping.wait(reconnect)
                 reconnect = min(reconnect * 2, LONGEST_RECONNECT)
+
+    def _find_layout(self) -> bool:
+        found = int(self._layout(LAYOUT))
+        self._fits = found == LAYOUT
+        if not self._fits:
+            log.error("queue.other_layout", worker=self.worker, found=found, known=LAYOUT)
+        return self._fits
 
     def _free_room(self, *, block: bool) -> int:
         """How many deliveries may be fetched. In small steps it would not be worth a call, so wait for some."""
@@ -363,7 +375,7 @@ class Hub:
             if one is None:
                 continue
             job, lane = one.message.actor_name, self._lane(row.queue)
-            kind = self._kind(job)
+            kind = self._kind(job) if one.message.options.get("wire", WIRE) <= WIRE else "unknown"
             if kind == "one":
                 deliveries.append(Delivery((one,), hub=self, lane=lane, batch=False))
             elif kind == "batch":

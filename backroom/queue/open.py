@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 import redis.asyncio
+from redis.asyncio.connection import UnixDomainSocketConnection as AsyncUnix
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import UnixDomainSocketConnection as Unix
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from backroom.domain.errors import QueueAway
+from backroom.queue.address import Address, read_address
+from backroom.queue.following import AsyncFollowing, AsyncFollowingTls, Following, FollowingTls
+from backroom.queue.route import AskCluster, AskSentinel, AsyncRoute, Question, Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,22 +39,44 @@ NEEDS = "-- needs "
 BROKEN = (redis.ConnectionError, ConnectionError)
 
 
-def open_client(url: str, *, timeout: timedelta = TIMEOUT) -> redis.Redis:
-    """A client for threads. A command that fails is not repeated: who knows that it may be, does it."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), max_connections=MOST_THREADS, **_limits(timeout))
+def open_client(url: str, *, prefix: str = "", timeout: timedelta = TIMEOUT) -> redis.Redis:
+    """A client for threads. A command that fails is not repeated: who knows that it may be, does it.
+
+    Args:
+        url: One server, a primary behind Sentinel, or a cluster; see `address.py`.
+        prefix: What every key starts with; a cluster is asked who has its slot.
+        timeout: How long to wait for a connection, and for an answer.
+
+    Raises:
+        Invalid: The address is wrong.
+    """
+    address = read_address(url)
+    options = _options(address, timeout=timeout, retry=Retry(NoBackoff(), 0))
+    if question := _question(address, prefix=prefix):
+        options["route"] = Route(question, address.hosts, options=_asking(address, options), timeout=timeout)
+    kind = Unix if address.path else FollowingTls if address.tls is not None else Following
+    pool = redis.ConnectionPool(connection_class=kind, max_connections=MOST_THREADS, **options, **_place(address))
+    return redis.Redis.from_pool(pool)
 
 
-def open_async_client(url: str, *, timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS) -> redis.asyncio.Redis:
+def open_async_client(
+    url: str, *, prefix: str = "", timeout: timedelta = TIMEOUT, most: int = MOST_CONNECTIONS
+) -> redis.asyncio.Redis:
     """A client for an event loop; otherwise like `open_client`.
 
     Who finds every connection in use waits for one, as long as for an answer: a crowd is served, not turned away.
     """
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        retry=AsyncRetry(NoBackoff(), 0),
+    address = read_address(url)
+    options = _options(address, timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
+    if question := _question(address, prefix=prefix):
+        options["route"] = AsyncRoute(question, address.hosts, options=_asking(address, options), timeout=timeout)
+    kind = AsyncUnix if address.path else AsyncFollowingTls if address.tls is not None else AsyncFollowing
+    pool = redis.asyncio.BlockingConnectionPool(
+        connection_class=kind,
         max_connections=most,
         timeout=timeout.total_seconds(),
-        **_limits(timeout),
+        **options,
+        **_place(address),
     )
     return redis.asyncio.Redis.from_pool(pool)
 
@@ -57,7 +85,12 @@ def without_retries(client: redis.Redis) -> redis.Redis:
     """The same client, which from now on never repeats a command by itself.
 
     A fetch that is repeated behind our back would leave the first reply's messages with nobody.
+
+    Raises:
+        TypeError: It is a client of another kind, such as redis-py's own for clusters, which cannot be kept from it.
     """
+    if not isinstance(client, redis.Redis):
+        raise TypeError(f"{type(client).__name__} repeats commands by itself: give an address, as redis+cluster://host")
     client.set_retry(Retry(NoBackoff(), 0))
     return client
 
@@ -127,10 +160,42 @@ def base(prefix: str) -> str:
     return f"{{{prefix}}}:"
 
 
-def _limits(timeout: timedelta) -> dict[str, Any]:
-    return {
+def _options(address: Address, *, timeout: timedelta, retry: Retry | AsyncRetry) -> dict[str, Any]:
+    options = {
+        **address.login,
+        **(address.tls or {}),
+        "retry": retry,
         "socket_timeout": timeout.total_seconds(),
         "socket_connect_timeout": timeout.total_seconds(),
-        "socket_keepalive": True,
         "health_check_interval": CHECK_IDLE.total_seconds(),
+        # Announcements of one vendor's service, asked for with every connect, and unknown elsewhere.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    return options if address.path else {**options, "socket_keepalive": True}
+
+
+def _place(address: Address) -> dict[str, Any]:
+    if address.path:
+        return {"path": address.path}
+    return {"host": address.hosts[0].name, "port": address.hosts[0].port}
+
+
+def _question(address: Address, *, prefix: str) -> Question | None:
+    if address.kind == "sentinel":
+        return AskSentinel(address.service)
+    if address.kind == "cluster":
+        if not prefix:
+            raise ValueError("a cluster is asked who has the slot of a prefix: say which")
+        return AskCluster(base(prefix))
+    return None
+
+
+def _asking(address: Address, options: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in options.items() if name not in address.login}
+    login = {name: value for name, value in address.login.items() if name in {"username", "password"}}
+    return {
+        **kept,
+        **(address.sentinel_login if address.kind == "sentinel" else login),
+        "ssl": address.tls is not None,
+        "health_check_interval": 0,
     }

@@ -13,6 +13,10 @@ import msgspec
 from backroom.domain.errors import Invalid
 from backroom.domain.limits import Priority
 
+# The newest form of a body that this code reads. A body of a newer form says so in its option `wire`, and waits for
+# code that reads it; such code reads the older ones, too.
+WIRE = 1
+
 MOST_BYTES = 256 * 1024
 MOST_ERRORS = 3
 MOST_ERROR_CHARS = 500

@@ -426,4 +426,4 @@ def test_nothing_of_a_finished_run_stays_behind_but_tombstones(engine: Engine, s
         broker.join("lane", timeout=5000)
 
     left = {key for key in engine.all_keys() if "wake!" not in key}
-    assert left <= {"{br}:done", "{br}:queues", "{br}:busy", "{br}:endings", "{br}:turns", "{br}:token"}
+    assert left <= {"{br}:done", "{br}:queues", "{br}:busy", "{br}:endings", "{br}:turns", "{br}:layout", "{br}:token"}

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import Cancel, Full, Invalid, QueueAway
@@ -406,3 +407,36 @@ async def _told_async(engine: Engine) -> list[bool]:
 
 def test_the_door_learns_that_memory_is_short_and_that_it_is_back(engine: Engine):
     assert asyncio.run(_told_async(engine)) == [True, False]
+
+
+# Versions side by side
+
+
+def test_a_message_of_a_newer_form_waits_for_code_that_reads_it(engine: Engine, sender: Sender, queues: Queues):
+    ran: list = []
+    sender.send([post("note", "new", id="new"), post("note", "old")])
+    with engine.client() as client:
+        body = client.hget("{br}:msgs", "new")
+        client.hset("{br}:msgs", "new", body.replace(b'"options":{', b'"options":{"wire":2'))
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))):
+        until(lambda: queues.life("new").state == "scheduled")
+
+    assert ran == ["old"]
+    assert queues.life("new").note == "no worker knows this job"
+
+
+def test_code_that_knows_another_layout_takes_nothing(engine: Engine, sender: Sender, queues: Queues):
+    ran: list = []
+    with engine.client() as client:
+        client.set("{br}:layout", "1")
+    sender.send([post("note", 1)])
+
+    with (
+        structlog.testing.capture_logs() as logs,
+        working(engine, actor("note", lambda message: ran.append(message["n"]))),
+    ):
+        until(lambda: any(one["event"] == "queue.other_layout" for one in logs))
+
+    assert ran == []
+    assert queues.depths()["work"].ready == 1

@@ -3,6 +3,7 @@
 --
 -- A message waits in a line: "<class><app>", where the class is 1 urgent, 2 normal or 3 bulk, and the app may be empty.
 --
+--   layout              string  the version of this layout; code that knows another one touches nothing
 --   msgs                hash    id -> body, from the enqueue until the message is done or dead
 --   extras              hash    id -> "expires|limits|mode|unique key", only for messages that have any of these:
 --                               when it expires (ms), limits separated by ',', what ends its uniqueness
