@@ -275,7 +275,7 @@ class JobQueue:
             "sight": _missing("sight"),
             "stopping": lambda: False,
             "pause": lambda _: None,
-            "cancelled": lambda id: self.life(id).cancelling,
+            "cancelled": lambda one: self.life(one).cancelling,
             "progress": lambda *_: None,
             "admit": lambda *_: None,
         }

@@ -20,10 +20,21 @@ from backroom.tools import House, Tools
 log = structlog.get_logger()
 
 
-def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House) -> None:
-    """Declare an actor for every job."""
+# Has a message's job run in another process, and gives what it gives.
+Elsewhere = Callable[[dramatiq.Message[Any]], Any]
+
+
+def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House, *, elsewhere: Elsewhere | None = None) -> None:
+    """Declare an actor for every job.
+
+    Args:
+        broker: Where.
+        jobs: Which.
+        house: What they work with.
+        elsewhere: Where those run that are isolated; here, if None.
+    """
     for job in jobs:
-        function = _batch(job, house) if job.batch else _single(job, house)
+        function = _batch(job, house) if job.batch else _single(job, house, elsewhere if job.isolated else None)
         options: dict[str, Any] = {
             "attempts": job.attempts,
             "backoff": job.backoff,
@@ -40,12 +51,18 @@ def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House) -> None:
         dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
 
 
-def _single(job: Job, house: House) -> Callable[..., None]:
-    def run(*, message: dict[str, Any]) -> None:
+def run_one(job: Job, house: House, envelope: dramatiq.Message[Any]) -> Any:
+    """Run a job that takes single messages, and make what it wrote last."""
+    message = envelope.kwargs["message"]
+    return _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+
+
+def _single(job: Job, house: House, elsewhere: Elsewhere | None) -> Callable[..., None]:
+    def run(*, message: dict[str, Any]) -> None:  # noqa: ARG001 - Dramatiq calls with what the envelope holds
         envelope = CurrentMessage.get_current_message()
         if envelope is None:
             raise LookupError("the CurrentMessage middleware is missing")
-        result = _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+        result = elsewhere(envelope) if elsewhere else run_one(job, house, envelope)
         if isinstance(envelope, Delivery):
             # Not by `return`: Dramatiq would warn that nobody keeps it.
             envelope.result = result
