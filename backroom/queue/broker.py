@@ -204,6 +204,8 @@ class ValkeyBroker(SparseSignals):
             subject.work_queue = Handout(subject)
         elif signal == "worker_shutdown" and subject is not None:
             self.readers.hand_back(subject)
+            if isinstance(subject.work_queue, Handout):
+                subject.work_queue.stop()
         super().emit_before(signal, *args, **kwargs)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:

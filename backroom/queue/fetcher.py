@@ -74,8 +74,8 @@ class Fetcher:
 
     @property
     def alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread.is_alive()
+        """Whether its thread runs, or has been told to stop."""
+        return self._thread.is_alive() or self.stopping.is_set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -146,12 +146,14 @@ class Fetcher:
             self._lanes_in_turn(), limits=list(self._limits()), capacity=room, judges=self._lease.may_judge()
         )
         reply = self._fetch(self._worker, self._lease.length_ms, *asked_for)
-        due, more, dead, back, poison, was_gone, expired, asked = reply[:HEADER]
+        due, more, dead, back, poison, was_gone, expired, missing, asked = reply[:HEADER]
         self._lease.heard(was_gone=bool(was_gone and self._load))
         if dead:
             log.warning("worker.dead", by=self._worker, workers=dead, messages_back=back, poison=poison)
         if expired:
             log.info("message.expired", by=self._worker, count=expired)
+        if missing:
+            log.error("message.missing", by=self._worker, count=missing)
         self._load.cancel(reply[HEADER : HEADER + asked])
         self._bring(fetched(reply[HEADER + asked :]))
         if more:

@@ -112,6 +112,8 @@ class Hub:
         try:
             return deliveries.get(timeout=min(timeout, LONGEST_STEP_WHEN_STOPPING) if stopping else timeout)
         except Empty:
+            if self._handout and self._handout.paused:
+                self._handout.nudge()
             return None
 
     def _ask_for(self, queue: str) -> None:
