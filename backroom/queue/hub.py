@@ -366,8 +366,7 @@ class Hub:
     def _adopt_strays(self) -> None:
         with self._room:
             self._settled_meanwhile = set()
-        # Before the question: what goes astray after it needs another.
-        self._lease.strayed = False
+        takings = self._lease.look()
         rows = adopted(self._adopt(self.worker))
         with self._room:
             there = {row.id: row.token for row in rows}
@@ -375,7 +374,7 @@ class Hub:
             self._held = {id: token for id, token in self._held.items() if there.get(id) == token}
             rows = [row for row in rows if row.id not in self._held and row.token not in self._settled_meanwhile]
             self._settled_meanwhile = None
-        self._lease.heard()
+        self._lease.looked(takings)
         if rows:
             log.info("worker.adopted", worker=self.worker, messages=len(rows))
             self._hand_out(in_deliveries(rows, self._lane))
