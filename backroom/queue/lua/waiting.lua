@@ -1,4 +1,4 @@
--- How to find and drop a message that no worker holds. Used by the scripts that people ask for.
+-- How to find and drop a message that no worker holds.
 
 local function holder_of(id)
   for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
