@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from backroom.domain.limits import Limit
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
-from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.wire import OneOfAKind
-from tests.integration.queue_engine import Engine, post, running, until
+from tests.integration.queue_engine import Engine, actor, post, running, until, working
 
 HOUR = timedelta(hours=1)
 
@@ -43,3 +43,30 @@ def test_what_was_replaced_does_not_go_on_waiting_for_its_time(sender: Sender, q
         sender.send([post("note", n, unique=one, delay=HOUR)])
 
     assert queues.depths()["work"].delayed == 1
+
+
+def test_a_limit_that_nobody_waits_for_is_not_kept_in_mind(engine: Engine, sender: Sender):
+    keys = [f"calls/user-{n}" for n in range(20)]
+    sender.send([post("note", limits=(key,)) for key in keys for _ in range(2)])
+    with working(engine, actor("note", lambda message: None, limits=(Limit(name="calls", concurrent=1),))) as broker:
+        broker.join("work", timeout=20_000)
+
+    assert not [key for key in engine.all_keys() if "calls" in key or "limited" in key]
+
+
+def test_what_waits_for_a_limit_that_a_release_has_dropped_is_not_stranded(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    ran: list[int] = []
+    sender.send([post("note", n, limits=("calls",)) for n in range(3)])
+    with open_client(engine.url) as client:
+        old = Script(client, "fetch", prefix="br")
+        # One an hour: two wait.
+        old("old", 60_000, 3, 0, 1, 1, "calls", 0, 1, 3_600_000, 1, "work", 0, 0, 0)
+        assert queues.depths()["work"].limited == 2
+        Script(client, "leave", prefix="br")("old")
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))):
+        until(lambda: sorted(ran) == [0, 1, 2])
+
+    assert not [key for key in engine.all_keys() if "waiting" in key or "limited" in key]
