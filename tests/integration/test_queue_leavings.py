@@ -39,7 +39,9 @@ def queues(engine: Engine) -> Iterator[Queues]:
 def test_what_was_replaced_does_not_go_on_waiting_for_its_time(sender: Sender, queues: Queues):
     one = OneOfAKind(key="index/7", mode="r", replace=True)
 
-    for n in range(5):
+    # The first two in one call.
+    sender.send([post("note", n, unique=one, delay=HOUR) for n in range(2)])
+    for n in range(3):
         sender.send([post("note", n, unique=one, delay=HOUR)])
 
     assert queues.depths()["work"].delayed == 1
