@@ -47,6 +47,17 @@ def test_what_was_replaced_does_not_go_on_waiting_for_its_time(sender: Sender, q
     assert queues.depths()["work"].delayed == 1
 
 
+def test_what_was_replaced_does_not_come_back_when_its_enqueue_is_repeated_in_the_same_call(
+    sender: Sender, queues: Queues
+):
+    one = OneOfAKind(key="index/7", mode="r", replace=True)
+
+    sent = sender.send([post("note", n, id=id, unique=one) for n, id in enumerate(["m1", "m2", "m1"])])
+
+    assert [(posted.id, posted.fresh) for posted in sent] == [("m1", True), ("m2", True), ("m1", False)]
+    assert queues.find("m2")[0] == "queued"
+
+
 def test_a_limit_that_nobody_waits_for_is_not_kept_in_mind(engine: Engine, sender: Sender):
     keys = [f"calls/user-{n}" for n in range(20)]
     sender.send([post("note", limits=(key,)) for key in keys for _ in range(2)])

@@ -42,6 +42,7 @@ local function stands_for(more)
   if more.replace and alive and not holder_of(first) then
     drop_waiting(first, alive)
     finish(first, 'cancelled', 'replaced')
+    any_done = true
     return nil
   end
   -- A key whose message is gone is nobody's, unless it stands for a while.
