@@ -11,6 +11,7 @@ import pytest
 from backroom.domain.limits import Limit
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
+from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.wire import OneOfAKind
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
@@ -58,6 +59,15 @@ def test_what_was_replaced_does_not_come_back_when_its_enqueue_is_repeated_in_th
     assert queues.find("m2")[0] == "queued"
 
 
+def test_a_zombies_last_words_about_its_progress_are_not_kept(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note", id="m1")])
+    queues.cancel("m1")
+    with open_client(engine.url) as client:
+        Running(client, prefix="br").progress("m1", 0.5, "half")
+
+    assert "{br}:progress" not in engine.all_keys()
+
+
 def test_a_limit_that_nobody_waits_for_is_not_kept_in_mind(engine: Engine, sender: Sender):
     keys = [f"calls/user-{n}" for n in range(20)]
     sender.send([post("note", limits=(key,)) for key in keys for _ in range(2)])
@@ -83,3 +93,14 @@ def test_what_waits_for_a_limit_that_a_release_has_dropped_is_not_stranded(
         until(lambda: sorted(ran) == [0, 1, 2])
 
     assert not [key for key in engine.all_keys() if "waiting" in key or "limited" in key]
+
+
+def test_a_batch_lingers_anew_after_the_first_one_was_moved_away(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note")])
+    with open_client(engine.url) as client:
+        Script(client, "fetch", prefix="br")("w", 60_000, 1, 0, 0, 1, "work", 10, 60_000, 0)
+    assert "{br}:lane:work" in engine.all_keys()
+
+    queues.move("work", "other", limit=10)
+
+    assert "{br}:lane:work" not in engine.all_keys()
