@@ -168,10 +168,9 @@ class Fetcher:
 
     def _adopt_strays(self) -> None:
         self._load.look_out()
-        # Before the question: what goes astray after it needs another.
-        self._lease.strayed = False
+        takings = self._lease.look()
         rows = self._load.adopt(adopted(self._adopt(self._worker)))
-        self._lease.heard()
+        self._lease.looked(takings)
         if rows:
             log.info("worker.adopted", worker=self._worker, messages=len(rows))
             self._bring(in_deliveries(rows, self._lane))

@@ -51,6 +51,8 @@ class Lease:
         self._worker = worker
         self._length = length
         self.length_ms = milliseconds(length)
+        # How often others may have taken what we held, and how often we have looked what that was.
+        self._takings = self._seen = 0
         self._contact_since = self._last_contact = time.monotonic()
         self._over = Event()
         self._thread = Thread(target=self._run, name="backroom-lease", daemon=True)
@@ -72,6 +74,7 @@ class Lease:
         self._last_contact = now = time.monotonic()
         self._contact_since = min(self._contact_since, now)
         if was_gone:
+            self._takings += 1
             self.strayed = True
 
     def lost(self) -> None:
@@ -79,9 +82,19 @@ class Lease:
         self._contact_since = float("inf")
         self.strayed = True
 
+    def look(self) -> int:
+        """We are about to ask what we hold; say what to tell `looked`. What goes astray meanwhile is asked again."""
+        self.strayed = False
+        return self._takings
+
+    def looked(self, takings: int) -> None:
+        """We know again what we hold."""
+        self._seen = takings
+        self.heard()
+
     def stands(self) -> bool:
-        """Whether it cannot have ended yet."""
-        return time.monotonic() - self._last_contact <= self._length.total_seconds()
+        """Whether it cannot have ended yet, or what others took then is known."""
+        return self._seen == self._takings and time.monotonic() - self._last_contact <= self._length.total_seconds()
 
     def may_judge(self) -> bool:
         """Whether we may declare others dead.

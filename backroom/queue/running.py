@@ -8,7 +8,7 @@ from datetime import timedelta
 import redis
 
 from backroom.domain.limits import Rate
-from backroom.queue.open import Script, base, queue_away
+from backroom.queue.open import Script, queue_away
 from backroom.queue.wire import milliseconds
 
 # Whoever watches does not see more than that.
@@ -21,9 +21,7 @@ class Running:
     """The worker's side of a running job."""
 
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
-        self._client = client
-        self._key = f"{base(prefix)}progress"
-        self._admit = Script(client, "admit", prefix=prefix)
+        self._progress, self._admit = (Script(client, name, prefix=prefix) for name in ("progress", "admit"))
         self._told: dict[str, float] = {}
 
     def progress(self, id: str, share: float, note: str = "") -> None:
@@ -39,7 +37,7 @@ class Running:
             self._told.clear()
         self._told[id] = now
         with queue_away():
-            self._client.hset(self._key, id, f"{min(max(share, 0.0), 1.0):.4f}|{note[:MOST_NOTE_CHARS]}")
+            self._progress.repeatable(id, f"{min(max(share, 0.0), 1.0):.4f}|{note[:MOST_NOTE_CHARS]}")
 
     def admit(self, key: str, rate: Rate) -> timedelta | None:
         """Count one start more for a limit; None if it is granted, otherwise when to ask again.

@@ -34,7 +34,7 @@
 --   limit:<limit>       string  of a limit with a rate: the theoretical arrival time (ms) of GCRA
 --   holders:<limit>     set     ids that are in flight and count for a limit
 --   limited:<limit>:<class> list "queue|line|id" of what waits for a limit
---   limited!<queue>     set     limits that messages of this queue may be waiting for
+--   limited!<queue>     hash    name of a limit -> how many messages of this queue wait for it
 --   limited             hash    queue -> how many of its messages wait for limits
 --   waiting:<name>      zset    limit of this name that has somebody waiting -> when it opens again (ms)
 --   dead                zset    id -> when it died (ms); its body in dead:bodies, why in dead:reasons, its extras in
@@ -64,6 +64,7 @@ local function delayed_key(queue) return base .. 'delayed:' .. queue end
 local function lane_key(queue) return base .. 'lane:' .. queue end
 local function rules_key(queue) return base .. 'rules:' .. queue end
 local function inflight_key(worker) return base .. 'inflight:' .. worker end
+local function limited_key(queue) return base .. 'limited!' .. queue end
 local function limit_name(limit) return string.match(limit, '^[^/]*') end
 
 local function now_ms()
@@ -177,6 +178,12 @@ local function leave_limits(ids)
       end
     end
   end)
+end
+
+-- So many messages of a queue do not wait for a limit of this name any more.
+local function wait_no_more(name, queue, count)
+  if call('HINCRBY', LIMITED, queue, -count) <= 0 then call('HDEL', LIMITED, queue) end
+  if call('HINCRBY', limited_key(queue), name, -count) <= 0 then call('HDEL', limited_key(queue), name) end
 end
 
 -- These are over: nothing is left of them but what the caller writes.

@@ -1,4 +1,5 @@
--- How a message comes in: once by its id, by its once-key and by what makes it unique. Used by `send` and by `settle`.
+-- How a message comes in: once by its id, by its once-key and by what makes it unique. Used by `send` and by `settle`,
+-- after `waiting`.
 --
 -- A post is six values: id, queue, line, body, delay ms, more. `more` is '' or a JSON object of:
 --   once, window, fingerprint   the first message sent with this key within window ms stands for all of them
@@ -14,12 +15,6 @@ local FRESH, SEEN, CONFLICT = 1, 0, 2
 local any_dead = call('EXISTS', DEAD) == 1
 local any_done = call('EXISTS', DONE) == 1
 local arrivals, counts, order = {}, {}, {}
-
-local function held_by_worker(id)
-  for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
-    if call('HEXISTS', inflight_key(worker), id) == 1 then return worker end
-  end
-end
 
 -- Why a queue takes nothing more: '' if it does.
 local function refusal(queue)
@@ -43,9 +38,11 @@ local function stands_for(more)
   local key = base .. 'unique:' .. more.unique
   local first = call('GET', key)
   if not first then return nil end
-  local alive = call('HEXISTS', MSGS, first) == 1
-  if more.replace and alive and not held_by_worker(first) then
+  local alive = call('HGET', MSGS, first)
+  if more.replace and alive and not holder_of(first) then
+    drop_waiting(first, alive)
     finish(first, 'cancelled', 'replaced')
+    any_done = true
     return nil
   end
   -- A key whose message is gone is nobody's, unless it stands for a while.

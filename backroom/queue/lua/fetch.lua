@@ -119,7 +119,7 @@ local function let_in(queue, line, id, names)
       local free, opens = free_at(limit, limits[name])
       if free < 1 then
         call('RPUSH', base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1), queue .. '|' .. line .. '|' .. id)
-        call('SADD', base .. 'limited!' .. queue, limit)
+        call('HINCRBY', limited_key(queue), name, 1)
         call('HINCRBY', LIMITED, queue, 1)
         set_opening(name, limit, opens)
         return false
@@ -133,7 +133,8 @@ end
 
 -- Those who wait for a limit that lets in again return to the front of their lines, urgent ones first.
 local function open_limit(name, limit)
-  local free, opens = free_at(limit, limits[name])
+  local free, opens = math.huge, nil
+  if limits[name] then free, opens = free_at(limit, limits[name]) end
   if free < 1 then return set_opening(name, limit, opens) end
   free = math.min(free, 100)
   local front, left = {}, false
@@ -156,9 +157,18 @@ local function open_limit(name, limit)
     call('ZREM', base .. 'waiting:' .. name, limit)
   end
   for queue, entries in pairs(front) do
-    call('HINCRBY', LIMITED, queue, -#entries)
+    wait_no_more(name, queue, #entries)
     put_in_front(queue, entries)
     wake_ready(queue, #entries)
+  end
+end
+
+-- A limit that no job of this worker declares any more holds nothing back from it.
+local function open_forgotten(queue)
+  for _, name in ipairs(call('HKEYS', limited_key(queue))) do
+    if not limits[name] then
+      for _, limit in ipairs(call('ZRANGE', base .. 'waiting:' .. name, 0, 15)) do open_limit(name, limit) end
+    end
   end
 end
 
@@ -332,12 +342,14 @@ trim()
 local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
 for name in pairs(limits) do open_limits(name) end
+local any_limited = call('EXISTS', LIMITED) == 1
 
 local lanes = {}
 for i = 1, tonumber(ARGV[6]) do
   local at = first_queue + 4 * (i - 1)
   local lane = {queue = ARGV[at], batch = tonumber(ARGV[at + 1]), linger = tonumber(ARGV[at + 2]), ordered = ARGV[at + 3] == '1'}
   promote(lane.queue)
+  if any_limited then open_forgotten(lane.queue) end
   local waiting = waiting_in(lane.queue)
   if waiting == 0 then
     call('DEL', base .. 'wake:' .. lane.queue)

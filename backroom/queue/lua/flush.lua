@@ -27,18 +27,23 @@ drop(later)
 call('DEL', delayed_key(queue), base .. 'wake:' .. queue)
 call('HDEL', lane_key(queue), 'first', 'full', 'until')
 call('HSET', QUEUES, queue, 0)
-for _, limit in ipairs(call('SMEMBERS', base .. 'limited!' .. queue)) do
-  for _, class in ipairs(CLASSES) do
-    local key = base .. 'limited:' .. limit .. ':' .. class
-    for _, entry in ipairs(call('LRANGE', key, 0, -1)) do
-      local of, _, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
-      if of == queue then
-        drop({id})
-        call('LREM', key, 1, entry)
+for _, name in ipairs(call('HKEYS', limited_key(queue))) do
+  for _, limit in ipairs(call('ZRANGE', base .. 'waiting:' .. name, 0, -1)) do
+    local left = 0
+    for _, class in ipairs(CLASSES) do
+      local key = base .. 'limited:' .. limit .. ':' .. class
+      for _, entry in ipairs(call('LRANGE', key, 0, -1)) do
+        local of, _, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
+        if of == queue then
+          drop({id})
+          call('LREM', key, 1, entry)
+        end
       end
+      left = left + call('LLEN', key)
     end
+    if left == 0 then call('ZREM', base .. 'waiting:' .. name, limit) end
   end
 end
-call('DEL', base .. 'limited!' .. queue)
+call('DEL', limited_key(queue))
 call('HDEL', LIMITED, queue)
 return gone

@@ -12,10 +12,12 @@ local function stands_somewhere(id, body)
         if call('LPOS', line_key(queue, line), id) then return true end
       end
     end
-    for _, limit in ipairs(call('SMEMBERS', base .. 'limited!' .. queue)) do
-      for _, class in ipairs(CLASSES) do
-        for _, entry in ipairs(call('LRANGE', base .. 'limited:' .. limit .. ':' .. class, 0, -1)) do
-          if string.match(entry, '^[^|]*|[^|]*|(.*)$') == id then return true end
+    for _, name in ipairs(call('HKEYS', limited_key(queue))) do
+      for _, limit in ipairs(call('ZRANGE', base .. 'waiting:' .. name, 0, -1)) do
+        for _, class in ipairs(CLASSES) do
+          for _, entry in ipairs(call('LRANGE', base .. 'limited:' .. limit .. ':' .. class, 0, -1)) do
+            if string.match(entry, '^[^|]*|[^|]*|(.*)$') == id then return true end
+          end
         end
       end
     end

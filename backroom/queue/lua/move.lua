@@ -24,4 +24,6 @@ for _, class in ipairs(CLASSES) do
   end
 end
 if moved > 0 then wake_ready(to, moved) end
+-- Nobody is left that a batch could linger for, or an order wait for.
+if waiting_in(from) == 0 then call('HDEL', lane_key(from), 'first', 'full', 'until') end
 return moved

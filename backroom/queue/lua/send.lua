@@ -1,4 +1,4 @@
--- needs enqueue
+-- needs waiting enqueue
 -- Enqueue many messages, some of them together with a hot value. Idempotent: by message id, by once-key, and by nonce.
 --
 -- ARGV   number of units, then for each unit:

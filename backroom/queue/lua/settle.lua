@@ -1,4 +1,4 @@
--- needs enqueue
+-- needs waiting enqueue
 -- Carry out what a worker decided about messages it holds, and enqueue what follows from each, in the same step. A
 -- decision with an old token is refused with all that follows from it, so repeating the call after a lost reply changes
 -- nothing.

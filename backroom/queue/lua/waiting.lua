@@ -1,4 +1,4 @@
--- How to find and drop a message that no worker holds. Used by the scripts that people ask for.
+-- How to find and drop a message that no worker holds.
 
 local function holder_of(id)
   for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
@@ -14,11 +14,13 @@ local function address(body)
   return message.queue_name or '', options.line or '2'
 end
 
--- When a message is due, in whichever queue it waits for that.
+-- When a message is due, in whichever queue it waits for that: mostly the one it was sent to.
 local function due_at(id, body)
-  local _, line = address(body)
+  local named, line = address(body)
+  local due = call('ZSCORE', delayed_key(named), line .. '|' .. id)
+  if due then return tonumber(due), named, line end
   for _, queue in ipairs(call('HKEYS', QUEUES)) do
-    local due = call('ZSCORE', delayed_key(queue), line .. '|' .. id)
+    due = call('ZSCORE', delayed_key(queue), line .. '|' .. id)
     if due then return tonumber(due), queue, line end
   end
 end

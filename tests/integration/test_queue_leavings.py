@@ -1,0 +1,106 @@
+"""What is over leaves nothing behind that is counted, promoted, or kept for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from backroom.domain.limits import Limit
+from backroom.queue.open import Script, open_client
+from backroom.queue.ops import Queues
+from backroom.queue.running import Running
+from backroom.queue.sender import Sender
+from backroom.queue.wire import OneOfAKind
+from tests.integration.queue_engine import Engine, actor, post, running, until, working
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with running(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def sender(engine: Engine) -> Iterator[Sender]:
+    with open_client(engine.url) as client:
+        yield Sender(client, prefix="br")
+
+
+@pytest.fixture
+def queues(engine: Engine) -> Iterator[Queues]:
+    with open_client(engine.url) as client:
+        yield Queues(client, prefix="br")
+
+
+def test_what_was_replaced_does_not_go_on_waiting_for_its_time(sender: Sender, queues: Queues):
+    one = OneOfAKind(key="index/7", mode="r", replace=True)
+
+    # The first two in one call.
+    sender.send([post("note", n, unique=one, delay=HOUR) for n in range(2)])
+    for n in range(3):
+        sender.send([post("note", n, unique=one, delay=HOUR)])
+
+    assert queues.depths()["work"].delayed == 1
+
+
+def test_what_was_replaced_does_not_come_back_when_its_enqueue_is_repeated_in_the_same_call(
+    sender: Sender, queues: Queues
+):
+    one = OneOfAKind(key="index/7", mode="r", replace=True)
+
+    sent = sender.send([post("note", n, id=id, unique=one) for n, id in enumerate(["m1", "m2", "m1"])])
+
+    assert [(posted.id, posted.fresh) for posted in sent] == [("m1", True), ("m2", True), ("m1", False)]
+    assert queues.find("m2")[0] == "queued"
+
+
+def test_a_zombies_last_words_about_its_progress_are_not_kept(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note", id="m1")])
+    queues.cancel("m1")
+    with open_client(engine.url) as client:
+        Running(client, prefix="br").progress("m1", 0.5, "half")
+
+    assert "{br}:progress" not in engine.all_keys()
+
+
+def test_a_limit_that_nobody_waits_for_is_not_kept_in_mind(engine: Engine, sender: Sender):
+    keys = [f"calls/user-{n}" for n in range(20)]
+    sender.send([post("note", limits=(key,)) for key in keys for _ in range(2)])
+    with working(engine, actor("note", lambda message: None, limits=(Limit(name="calls", concurrent=1),))) as broker:
+        broker.join("work", timeout=20_000)
+
+    assert not [key for key in engine.all_keys() if "calls" in key or "limited" in key]
+
+
+def test_what_waits_for_a_limit_that_a_release_has_dropped_is_not_stranded(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    ran: list[int] = []
+    sender.send([post("note", n, limits=("calls",)) for n in range(3)])
+    with open_client(engine.url) as client:
+        old = Script(client, "fetch", prefix="br")
+        # One an hour: two wait.
+        old("old", 60_000, 3, 0, 1, 1, "calls", 0, 1, 3_600_000, 1, "work", 0, 0, 0)
+        assert queues.depths()["work"].limited == 2
+        Script(client, "leave", prefix="br")("old")
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))):
+        until(lambda: sorted(ran) == [0, 1, 2])
+
+    assert not [key for key in engine.all_keys() if "waiting" in key or "limited" in key]
+
+
+def test_a_batch_lingers_anew_after_the_first_one_was_moved_away(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note")])
+    with open_client(engine.url) as client:
+        Script(client, "fetch", prefix="br")("w", 60_000, 1, 0, 0, 1, "work", 10, 60_000, 0)
+    assert "{br}:lane:work" in engine.all_keys()
+
+    queues.move("work", "other", limit=10)
+
+    assert "{br}:lane:work" not in engine.all_keys()
