@@ -18,6 +18,7 @@ from api_shim import problem
 from api_shim.caller import Callers, check_allowed
 from api_shim.door import Door, allowed
 from api_shim.readers import Readers
+from api_shim.traced import Traced
 from backroom import connect
 from backroom.logs import configure
 from backroom.queue.answers import AsyncAnswers
@@ -82,7 +83,7 @@ def app(door: Door) -> falcon.asgi.App[Any, Any]:
         LookupError: A route does not say who may use it.
     """
     built: falcon.asgi.App[Any, Any] = falcon.asgi.App()
-    built.add_middleware([_Identity(door), _Lifespan(door)])
+    built.add_middleware([Traced(), _Identity(door), _Lifespan(door)])
     built.req_options.strip_url_path_trailing_slash = True
     problem.install(built)
     for template, resource in routes(door):

@@ -18,6 +18,7 @@ from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, Callers, utc_now
 from api_shim.problem import Problem, key_reused
 from api_shim.readers import Readers
+from api_shim.traced import next_step
 from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 from backroom.domain.job import Message
 from backroom.queue.answers import AsyncAnswers
@@ -166,9 +167,9 @@ class Door:
         answer: bool = False,
         delay: timedelta = timedelta(0),
     ) -> Post:
-        """A message ready for the queue."""
+        """A message ready for the queue, in the trace of the request under way."""
         job = self.shelves.job_for(type(message))
-        return post_for(job, message, id=id or new_id(), delay=delay, once=once, answer=answer)
+        return post_for(job, message, id=id or new_id(), delay=delay, once=once, answer=answer, trace=next_step())
 
     async def hand_on(
         self,

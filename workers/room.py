@@ -39,6 +39,7 @@ from backroom.tools import HandOn, House
 from backroom.words import Words
 from workers.bind import bind
 from workers.sight import Sighting
+from workers.traced import Traced
 
 log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         prefix=settings.key_prefix,
         lease=settings.lease,
         middleware=[
+            Traced(),
             AgeLimit(),
             SafeTimeLimit(),
             ShutdownNotifications(),
@@ -203,4 +205,4 @@ def _end_with_parent() -> None:
 def _post(shelves: Shelves, later: HandOn) -> Post:
     job = shelves.job_for(type(later.message))
     once = Once(key=later.id, window=later.once) if later.once else None
-    return post_for(job, later.message, id=later.id, delay=later.delay, once=once)
+    return post_for(job, later.message, id=later.id, delay=later.delay, once=once, trace=later.trace)
