@@ -12,6 +12,7 @@ from urllib.parse import quote
 import falcon.asgi
 import msgspec
 import uuid_utils
+from prometheus_client import CollectorRegistry
 
 from api_shim.asked import wanted_wait
 from api_shim.body import decode, read_raw
@@ -81,6 +82,7 @@ class Door:
         callers: Recognises callers.
         words: The notification types.
         shelves: What stands on the shelves.
+        metrics: What Prometheus reads.
         closing: Lets go of all of it.
     """
 
@@ -95,6 +97,7 @@ class Door:
     callers: Callers
     words: Words
     shelves: Shelves
+    metrics: CollectorRegistry
     closing: AsyncExitStack
 
     # Reading

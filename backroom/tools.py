@@ -14,7 +14,7 @@ from backroom.domain.errors import Cancel, Permanent, Snooze, StoreAway
 from backroom.domain.job import Message
 from backroom.domain.letter import Channel
 from backroom.domain.limits import Limit, Rate
-from backroom.domain.trace import Trace
+from backroom.domain.trace import following
 
 if TYPE_CHECKING:
     from backroom.domain.rule import Rule, Sight
@@ -116,7 +116,7 @@ class Tools:
         app: The application the job acts for, or an empty string for the clock's own work.
         message_id: The message that is being worked on; for a batch, its first.
         awaited: Those messages whose outcome somebody waits for.
-        trace: What the job belongs to, and all that it hands on; None for nothing.
+        trace: The `traceparent` of the job, and so of all that it hands on; empty for none.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Tools:
         app: str,
         message_id: str,
         awaited: frozenset[str] = frozenset(),
-        trace: Trace | None = None,
+        trace: str = "",
     ) -> None:
         self._house = house
         self._awaited = awaited
@@ -216,7 +216,7 @@ class Tools:
         self, message: Message, *, id: str = "", delay: timedelta = timedelta(0), once: timedelta = timedelta(0)
     ) -> None:
         """Hand work on. It is held until the write commits, and dropped if it does not. See `HandOn` for the rest."""
-        trace = str(self._trace.child()) if self._trace else ""
+        trace = str(following(self._trace)) if self._trace else ""
         self._later.append(HandOn(message=message, id=id or self.new_id(), delay=delay, once=once, trace=trace))
 
     def answer(self, message: str, outcome: Mapping[str, Any]) -> None:

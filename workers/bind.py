@@ -16,7 +16,7 @@ from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.queue.delivery import Delivery
 from backroom.tools import House, Tools
-from workers.traced import trace_of
+from workers.traced import ID, traceparent
 
 log = structlog.get_logger()
 
@@ -111,9 +111,11 @@ def _comes_again(error: BaseException | None) -> bool:
 def _work(
     job: Job, house: House, work: Callable[[Tools], Any], envelopes: Sequence[dramatiq.Message[Any]], app: str
 ) -> Any:
-    trace, awaited = trace_of(envelopes), frozenset(_awaited(envelopes))
+    trace, awaited = traceparent(envelopes), frozenset(_awaited(envelopes))
     tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=awaited, trace=trace)
-    with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id, trace=trace.id):
+    # A single message's is looked up where something is logged.
+    known = {"trace": trace[ID]} if job.batch else {}
+    with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id, **known):
         try:
             result = _committed(work, tools)
         finally:

@@ -26,10 +26,12 @@ from backroom import connect
 from backroom.logs import configure
 from backroom.queue.answers import Answers
 from backroom.queue.broker import ValkeyBroker
+from backroom.queue.counted import CountedSender
 from backroom.queue.decide import Decide
+from backroom.queue.metrics import Metrics
 from backroom.queue.post import post_for
 from backroom.queue.running import Running
-from backroom.queue.sender import Sender
+from backroom.queue.tally import Tally
 from backroom.queue.timelimit import SafeTimeLimit
 from backroom.queue.wire import Once, Post
 from backroom.settings import Settings, settings
@@ -39,7 +41,7 @@ from backroom.tools import HandOn, House
 from backroom.words import Words
 from workers.bind import bind
 from workers.sight import Sighting
-from workers.traced import Traced
+from workers.traced import name_trace
 
 log = structlog.get_logger()
 
@@ -54,7 +56,7 @@ ORPHAN_GRACE_MS = 25_000
 
 def open_room() -> dramatiq.Broker:
     """Configure this process and build its broker."""
-    configure(settings(), door="worker")
+    configure(settings(), door="worker", more=[name_trace])
     _end_with_parent()
     return build(settings())
 
@@ -63,6 +65,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     """A broker with every job on the shelf bound to it."""
     shelves = Shelves(settings.shelves)
     stopping = threading.Event()
+    tally = Tally(shelves.jobs)
     client = connect.valkey(settings)
     engine = connect.engine(settings, door="backroom_worker", connections=None)
     broker = ValkeyBroker(
@@ -70,7 +73,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         prefix=settings.key_prefix,
         lease=settings.lease,
         middleware=[
-            Traced(),
+            _metrics(tally, settings),
             AgeLimit(),
             SafeTimeLimit(),
             ShutdownNotifications(),
@@ -82,7 +85,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         ],
     )
     store = Store(engine)
-    sender = Sender(client, prefix=settings.key_prefix, always=True)
+    sender = CountedSender(client, tally=tally, prefix=settings.key_prefix, always=True)
     answers = Answers(client, prefix=settings.key_prefix)
     running = Running(client, prefix=settings.key_prefix)
 
@@ -121,6 +124,11 @@ def build(settings: Settings) -> dramatiq.Broker:
     )
     bind(broker, shelves.jobs.values(), house)
     return broker
+
+
+def _metrics(tally: Tally, settings: Settings) -> Metrics:
+    token = settings.metrics_token.get_secret_value()
+    return Metrics(tally, port=settings.metrics_port, host=settings.metrics_host, token=token)
 
 
 class Stopping(Middleware):

@@ -81,6 +81,7 @@ class Queues(DeadLetters):
         super().__init__(client, prefix=prefix)
         self._client = client
         self._limits = f"{base(prefix)}limits"
+        self._dead = f"{base(prefix)}dead"
 
     def depths(self) -> dict[str, Depth]:
         """How much each queue holds, by name."""
@@ -186,6 +187,11 @@ class Queues(DeadLetters):
             WorkerSeen(name=name.decode(), lease_left=timedelta(milliseconds=left), holds=holds)
             for name, left, holds in rows(self._ask("workers"), 3)
         ]
+
+    def dead_count(self) -> int:
+        """How many dead letters there are."""
+        with queue_away():
+            return int(self._client.zcard(self._dead))
 
     def check_durability(self) -> list[str]:
         """What keeps this engine from keeping its word; empty where an accepted message is on disk."""

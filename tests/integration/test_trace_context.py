@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import dramatiq
 import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from backroom.domain.trace import parse
+from backroom.domain.trace import begin, parse
 from backroom.queue.open import open_client
 from backroom.queue.sender import Sender
 from backroom.queue.wire import Post
 from backroom.shelf import Shelves
 from backroom.words import Words
 from tests.house import TestHouse, until
+from workers.traced import name_trace, traceparent
 
 ID, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ASKED = {"traceparent": f"00-{ID}-{PARENT}-01"}
@@ -26,7 +28,7 @@ ORDER = Words(SHELVES.templates).types["order_shipped"].example
 @pytest.fixture
 def logged() -> Iterator[LogCapture]:
     capture = LogCapture()
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, name_trace, capture])
     yield capture
     structlog.reset_defaults()
 
@@ -94,3 +96,17 @@ def test_every_event_of_a_job_names_its_trace_and_the_next_job_s_does_not(house:
     # One begins where there was none, and stays with the message.
     assert told["untraced"] not in {ID, None}
     assert f"-{told['untraced']}-".encode() in house.queues().find("untraced")[1]
+
+
+def test_a_batch_goes_on_in_a_trace_only_if_all_of_it_belongs_there():
+    def message(trace: str) -> dramatiq.Message:
+        options = {"trace": trace} if trace else {}
+        return dramatiq.Message(queue_name="q", actor_name="a", args=(), kwargs={}, options=options)
+
+    mine, sibling = ASKED["traceparent"], f"00-{ID}-{PARENT[::-1]}-01"
+    other = str(begin())
+
+    assert traceparent([message(mine), message(sibling)]) == mine
+    for several in ([mine, other], [mine, ""], ["", mine], ["", ""]):
+        assert parse(traceparent([message(one) for one in several])).id not in {ID, parse(other).id}
+    assert traceparent([one := message("")]) == one.options["trace"] == traceparent([one])
