@@ -25,3 +25,9 @@ def next_step() -> str:
     """The `traceparent` of something that follows from the request under way."""
     here = _here.get()
     return str(begin() if here is None else here.child())
+
+
+def trace_id() -> str:
+    """The name of the trace that the request under way belongs to."""
+    here = _here.get()
+    return "" if here is None else here.id

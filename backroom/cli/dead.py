@@ -68,7 +68,7 @@ def ls(
     if as_json:
         _table.show_json(rows)
     else:
-        head = ("id", "job", "queue", "at", "attempts", "reason")
+        head = ("id", "job", "at", "attempts", "reason")
         _table.show(_table.table("Dead letters", head, ([str(row[name]) for name in head] for row in rows)))
 
 

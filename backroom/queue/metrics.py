@@ -58,12 +58,12 @@ class Metrics(Middleware):
         counts = self._tally.of(message.queue_name, message.actor_name)
         counts.started += len(message.held)
         now = time.time()
-        for held in message.held:
-            one = held.message
-            if held.nth == 1 and "attempt" not in one.options:
+        for one, _, nth in message.held:
+            if nth == 1 and "attempt" not in one.options:
+                waited = now - one.message_timestamp / 1000
                 # Whoever sent it has a clock of its own.
-                counts.wait.add(max(0.0, now - one.message_timestamp / 1000))
-        self._here.begun = time.perf_counter()
+                counts.wait.add(waited if waited > 0 else 0.0)
+        self._here.begun = counts, time.perf_counter()
 
     def after_process_message(
         self,
@@ -76,8 +76,8 @@ class Metrics(Middleware):
         """It has ended, and its end is decided."""
         if not isinstance(message, Delivery):
             return
-        counts = self._tally.of(message.queue_name, message.actor_name)
-        counts.run.add(time.perf_counter() - self._here.begun)
+        counts, begun = self._here.begun
+        counts.run.add(time.perf_counter() - begun)
         otherwise = message.otherwise or (Dead(reason="") if exception else Done())
         if not message.decisions:
             _count(counts, otherwise, len(message.held))
