@@ -77,6 +77,24 @@ class Settings(BaseSettings):
         description="How long a connection to PostgreSQL may take, and a look at it before something is accepted.",
     )
     lease_ms: int = Field(15_000, ge=1_000, description="How long a silent worker keeps its messages.")
+    worker_processes: int = Field(1, ge=1, le=256, description="How many processes `python -m workers` keeps at work.")
+    worker_threads: int = Field(8, ge=1, le=1_000, description="How many jobs each of them runs at once.")
+    worker_queues: str = Field("", description="The only queues they work on, separated by commas. Empty: all.")
+    worker_stop_seconds: int = Field(
+        25, ge=1, description="How long jobs may go on after SIGTERM before they are cut and given to other workers."
+    )
+    worker_grace_seconds: int = Field(
+        10,
+        ge=1,
+        description="How far a job may run over its time limit, and how long a worker process may be silent, before its"
+        " stacks are dumped; as long again, and it is killed and replaced.",
+    )
+    worker_recycle_jobs: int = Field(
+        0, ge=0, description="After how many jobs a worker process is replaced by a fresh one. 0: never."
+    )
+    worker_recycle_mib: int = Field(
+        0, ge=0, description="Above how much resident memory, in MiB, a worker process is replaced. 0: never."
+    )
     once_hours: int = Field(24, ge=1, description="How long an idempotency key is remembered.")
 
     metrics_port: int = Field(

@@ -108,6 +108,7 @@ class JobQueue:
         self._fetch, self._settle, self._hasten = (
             Script(broker.client, name, prefix=broker.prefix) for name in ("fetch", "settle", "hasten")
         )
+        broker.readers.register(self)
         bind(broker, jobs, self._house(tools))
 
     def send(self, message: Message, *, id: str = "", delay: timedelta = timedelta(0), once: Once | None = None) -> str:
@@ -275,7 +276,7 @@ class JobQueue:
             "sight": _missing("sight"),
             "stopping": lambda: False,
             "pause": lambda _: None,
-            "cancelled": lambda _: False,
+            "cancelled": lambda one: self.life(one).cancelling,
             "progress": lambda *_: None,
             "admit": lambda *_: None,
         }

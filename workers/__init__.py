@@ -1,6 +1,7 @@
 """The engine room: opens connections, binds every job on the shelf to Dramatiq, and runs them until told to stop.
 
-`dramatiq workers:boot` is the whole command. Nothing of ours asks for a global broker.
+`python -m workers` is the whole command; `dramatiq workers:boot` does the same work under Dramatiq's own supervisor.
+Nothing of ours asks for a global broker.
 """
 
 from __future__ import annotations

@@ -21,10 +21,21 @@ from workers.traced import ID, traceparent
 log = structlog.get_logger()
 
 
-def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House) -> None:
-    """Declare an actor for every job."""
+# Has a message's job run in another process, and gives what it gives.
+Elsewhere = Callable[[dramatiq.Message[Any]], Any]
+
+
+def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House, *, elsewhere: Elsewhere | None = None) -> None:
+    """Declare an actor for every job.
+
+    Args:
+        broker: Where.
+        jobs: Which.
+        house: What they work with.
+        elsewhere: Where those run that are isolated; here, if None.
+    """
     for job in jobs:
-        function = _batch(job, house) if job.batch else _single(job, house)
+        function = _batch(job, house) if job.batch else _single(job, house, elsewhere if job.isolated else None)
         options: dict[str, Any] = {
             "attempts": job.attempts,
             "backoff": job.backoff,
@@ -41,12 +52,20 @@ def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House) -> None:
         dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
 
 
-def _single(job: Job, house: House) -> Callable[..., None]:
-    def run(*, message: dict[str, Any]) -> None:
+def run_one(job: Job, house: House, envelope: dramatiq.Message[Any]) -> Any:
+    """Run a job that takes single messages, and make what it wrote last."""
+    message = envelope.kwargs["message"]
+    return _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+
+
+def _single(job: Job, house: House, elsewhere: Elsewhere | None) -> Callable[..., None]:
+    def run(*, message: dict[str, Any]) -> None:  # noqa: ARG001 - Dramatiq calls with what the envelope holds
         envelope = CurrentMessage.get_current_message()
         if envelope is None:
             raise LookupError("the CurrentMessage middleware is missing")
-        result = _work(job, house, lambda tools: job.function(_typed(job, message), tools), [envelope], _app(message))
+        # Whoever runs it, and however often, goes on in the same trace.
+        traceparent([envelope])
+        result = elsewhere(envelope) if elsewhere else run_one(job, house, envelope)
         if isinstance(envelope, Delivery):
             # Not by `return`: Dramatiq would warn that nobody keeps it.
             envelope.result = result
@@ -113,8 +132,8 @@ def _work(
 ) -> Any:
     trace, awaited = traceparent(envelopes), frozenset(_awaited(envelopes))
     tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=awaited, trace=trace)
-    # A single message's is looked up where something is logged.
-    known = {"trace": trace[ID]} if job.batch else {}
+    # A single message's is looked up where something is logged, unless that is in another process.
+    known = {"trace": trace[ID]} if job.batch or job.isolated else {}
     with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id, **known):
         try:
             result = _committed(work, tools)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import random
 import signal
-import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
 import dramatiq
 import msgspec
+import redis
 import structlog
 import uuid_utils
-from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, ShutdownNotifications
+from dramatiq.middleware import Middleware
 from sqlalchemy import Engine
 
 from backroom import connect
@@ -27,12 +26,11 @@ from backroom.logs import configure
 from backroom.queue.answers import Answers
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.counted import CountedSender
-from backroom.queue.decide import Decide
 from backroom.queue.metrics import Metrics
+from backroom.queue.middleware import usual
 from backroom.queue.post import post_for
 from backroom.queue.running import Running
 from backroom.queue.tally import Tally
-from backroom.queue.timelimit import SafeTimeLimit
 from backroom.queue.wire import Once, Post
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves, carriers
@@ -40,12 +38,13 @@ from backroom.store.unit import Store
 from backroom.tools import HandOn, House
 from backroom.words import Words
 from workers.bind import bind
+from workers.isolation import Cells
 from workers.sight import Sighting
+from workers.tie import end_with
 from workers.traced import name_trace
 
 log = structlog.get_logger()
 
-PR_SET_PDEATHSIG = 1
 # In seconds. Later than that somebody has lost patience.
 COPIES_WITHIN = 2.0
 LOOK_FOR_SUPERVISOR = 1.0
@@ -57,12 +56,18 @@ ORPHAN_GRACE_MS = 25_000
 def open_room() -> dramatiq.Broker:
     """Configure this process and build its broker."""
     configure(settings(), door="worker", more=[name_trace])
-    _end_with_parent()
+    supervisor = multiprocessing.parent_process()
+    end_with(supervisor.pid if supervisor else None)
     return build(settings())
 
 
-def build(settings: Settings) -> dramatiq.Broker:
-    """A broker with every job on the shelf bound to it."""
+def build(settings: Settings, *, worker_name: str | None = None) -> dramatiq.Broker:
+    """A broker with every job on the shelf bound to it.
+
+    Args:
+        settings: Where the engines are, and what stands on the shelves.
+        worker_name: A name for what consumes here, which nobody else has; one is made if None.
+    """
     shelves = Shelves(settings.shelves)
     stopping = threading.Event()
     tally = Tally(shelves.jobs)
@@ -72,20 +77,40 @@ def build(settings: Settings) -> dramatiq.Broker:
         client,
         prefix=settings.key_prefix,
         lease=settings.lease,
-        middleware=[
-            _metrics(tally, settings),
-            AgeLimit(),
-            SafeTimeLimit(),
-            ShutdownNotifications(),
-            CurrentMessage(),
-            Stopping(stopping, engine),
-            AskedOnce(),
-            NoOrphan(stopping),
-            Decide(),
-        ],
+        middleware=[_metrics(tally, settings), *usual(), Stopping(stopping, engine), AskedOnce(), NoOrphan(stopping)],
+        worker_name=worker_name,
+        discreet=True,
     )
+    cells = Cells(settings, cancelled=broker.cancelled)
+    broker.add_middleware(cells)
+    house = furnish(settings, shelves, client, engine, stopping=stopping, cancelled=broker.cancelled, tally=tally)
+    bind(broker, shelves.jobs.values(), house, elsewhere=cells.run)
+    return broker
+
+
+def furnish(
+    settings: Settings,
+    shelves: Shelves,
+    client: redis.Redis,
+    engine: Engine,
+    *,
+    stopping: threading.Event,
+    cancelled: Callable[[str], bool],
+    tally: Tally | None = None,
+) -> House:
+    """What the jobs of a process work with.
+
+    Args:
+        settings: The house's.
+        shelves: What stands on them.
+        client: Valkey.
+        engine: PostgreSQL.
+        stopping: Set when the process is asked to stop.
+        cancelled: Whether somebody wants a message that is being worked on cancelled.
+        tally: Where to count what is handed on; nowhere that anybody looks, if None.
+    """
     store = Store(engine)
-    sender = CountedSender(client, tally=tally, prefix=settings.key_prefix, always=True)
+    sender = CountedSender(client, tally=tally or Tally(), prefix=settings.key_prefix, always=True)
     answers = Answers(client, prefix=settings.key_prefix)
     running = Running(client, prefix=settings.key_prefix)
 
@@ -98,7 +123,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     def pause(wait: timedelta) -> None:
         stopping.wait(wait.total_seconds())
 
-    house = House(
+    return House(
         now=lambda: datetime.now(UTC),
         new_id=lambda: str(uuid_utils.uuid7()),
         chance=random.random,
@@ -118,12 +143,10 @@ def build(settings: Settings) -> dramatiq.Broker:
         sight=Sighting,
         stopping=stopping.is_set,
         pause=pause,
-        cancelled=broker.cancelled,
+        cancelled=cancelled,
         progress=running.progress,
         admit=running.admit,
     )
-    bind(broker, shelves.jobs.values(), house)
-    return broker
 
 
 def _metrics(tally: Tally, settings: Settings) -> Metrics:
@@ -195,19 +218,6 @@ class NoOrphan(Middleware):
             worker.stop(timeout=ORPHAN_GRACE_MS)
             broker.close()
             os._exit(1)
-
-
-def _end_with_parent() -> None:
-    """Stop when Dramatiq's own supervisor is gone: an orphan would go on taking messages beside its successor.
-
-    Linux only: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
-    """
-    supervisor = multiprocessing.parent_process()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if supervisor is not None and os.getppid() != supervisor.pid:
-        # It was gone before we asked to be told. Nothing is open yet, and Dramatiq would wait for it on the way out.
-        os._exit(1)
 
 
 def _post(shelves: Shelves, later: HandOn) -> Post:

@@ -33,7 +33,8 @@ DOOR_WITHIN = timedelta(seconds=60)
 WORKER_WITHIN = timedelta(seconds=30)
 ASK_EVERY = timedelta(milliseconds=100)
 REQUEST_WITHIN_SECONDS = 5.0
-WINDOWS = {"worker": timedelta(seconds=30)}
+# Beyond the stop window of its own.
+WORKER_LEAVES_WITHIN = timedelta(seconds=5)
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
 NEWCOMER = {
     "name": "Ada",
@@ -86,7 +87,8 @@ def keep_house(settings: Settings, *, procfile: Path, simulate: bool) -> int:
         engines = Engines(home)
         try:
             house = _furnish(settings, engines, screen, simulate=simulate)
-            crew = _crew(house, commands, screen)
+            stop = timedelta(seconds=settings.worker_stop_seconds) + WORKER_LEAVES_WITHIN
+            crew = _crew(house, commands, screen, windows={"worker": stop})
             asyncio.run(_keep_open(house, crew, screen))
         finally:
             engines.stop()
@@ -187,7 +189,7 @@ def _prepare_store(database_url: str, *, secret: str, key_file: Path, ours: bool
     return household.first_key(database_url, house_secret=secret, file=key_file, ours=ours)
 
 
-def _crew(house: House, commands: Mapping[str, str], screen: Screen) -> Crew:
+def _crew(house: House, commands: Mapping[str, str], screen: Screen, *, windows: Mapping[str, timedelta]) -> Crew:
     """The simulator first, then the Procfile's processes in its order."""
     programs = []
     if house.simulated:
@@ -198,7 +200,7 @@ def _crew(house: House, commands: Mapping[str, str], screen: Screen) -> Crew:
         programs.append(Program(name="simulator", words=words, environ=house.environ))
     for name, command in commands.items():
         words = _procfile.words(command, house.environ)
-        window = WINDOWS.get(name, Program.window)
+        window = windows.get(name, Program.window)
         programs.append(Program(name=name, words=words, environ=house.environ, window=window))
     names = [program.name for program in programs]
     screen.expect([*names, "valkey", "postgres"])

@@ -66,6 +66,7 @@ class Job:
         unique: When a message is not enqueued because another one stands for it; None for never.
         expires: How long after it was sent it may still begin; None for ever.
         kept: How long its status can be asked for after its end; zero for jobs that come in floods.
+        isolated: Whether it runs in a process of its own: for what computes long, or may crash or hang in a library.
         every: When the clock asks for it: a crontab line (UTC), an interval, or None for never.
         about: Its one-line meaning.
     """
@@ -85,6 +86,7 @@ class Job:
     unique: Unique | None
     expires: timedelta | None
     kept: timedelta
+    isolated: bool
     every: str | timedelta | None
     about: str
 
@@ -104,14 +106,18 @@ def job(
     unique: Unique | None = None,
     expires: timedelta | None = None,
     kept: timedelta = KEPT,
+    isolated: bool = False,
     every: str | timedelta | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a job. The message type is read from the function's first annotation; see `Job` for the arguments.
 
     Raises:
         TypeError: The function's first parameter is not annotated with a message type, or a batch job's not with
-            a sequence of one; or its limits or uniqueness name a field that the message does not have.
+            a sequence of one; or its limits or uniqueness name a field that the message does not have; or it is a batch
+            job and isolated.
     """
+    if isolated and batch:
+        raise TypeError(f"{name}: a batch job runs beside the others; only one that takes single messages is isolated")
 
     def declare(function: Function) -> Function:
         message = _message_type(function, batch=bool(batch))
@@ -132,6 +138,7 @@ def job(
             unique=unique,
             expires=expires,
             kept=kept,
+            isolated=isolated,
             every=every,
             about=(inspect.getdoc(function) or "").partition("\n")[0],
         )

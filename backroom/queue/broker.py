@@ -5,37 +5,38 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
 from datetime import timedelta
-from threading import Lock
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
+import structlog
 import uuid_utils
-from dramatiq import Broker, Consumer, Message, MessageProxy
-from dramatiq.common import iter_queue
-from dramatiq.errors import ConnectionClosed, QueueJoinTimeout, QueueNotFound
-from dramatiq.middleware import (
-    AgeLimit,
-    CurrentMessage,
-    Middleware,
-    ShutdownNotifications,
-    SkipMessage,
-)
+from dramatiq import Consumer, Message
+from dramatiq.errors import QueueJoinTimeout, QueueNotFound
+from dramatiq.middleware import SkipMessage
+from dramatiq.results import Results
 
 from backroom.domain.limits import Limit
-from backroom.queue.decide import Decide
+from backroom.queue.consumer import ValkeyConsumer
+from backroom.queue.deaths import Deaths
 from backroom.queue.decisions import Again, Release
-from backroom.queue.delivery import Delivery, Lane, envelope
+from backroom.queue.delivery import Delivery, Lane
+from backroom.queue.dialect import delay_of, envelope, made_up, without_eta
+from backroom.queue.finishing import current, finishing, is_worked_on, noted, work_on
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub, Kind
+from backroom.queue.intake import Intake
+from backroom.queue.middleware import usual
 from backroom.queue.open import Script, open_client, without_retries
+from backroom.queue.patience import teach
+from backroom.queue.readers import Readers
 from backroom.queue.signals import SparseSignals
-from backroom.queue.timelimit import SafeTimeLimit
-from backroom.queue.wire import CLASSES, USUAL_LINE, Argument, encode
+from backroom.queue.wire import CLASSES, USUAL_LINE, check_queue
 
 if TYPE_CHECKING:
-    from dramatiq import Actor, Worker
+    from dramatiq import Actor
+    from dramatiq.middleware import Middleware
 
 LEASE = timedelta(seconds=15)
 MOST_IN_A_BATCH = 1000
@@ -45,14 +46,16 @@ class ValkeyBroker(SparseSignals):
     """Dramatiq on Valkey or Redis (6.2 and newer).
 
     An actor may set `batch` (how many messages it takes at once), `linger_ms` (how long a batch may wait for more) and
-    `ordered` (at most one delivery of its queue in flight over all workers); its queue should then be its own.
+    `ordered` (at most one delivery of its queue in flight over all workers); its queue should then be its own. `limits`
+    are those that its messages may count for. A `priority` below zero is urgent, one above zero is bulk.
 
     Args:
         client_or_url: Where the engine is. A client that is given no longer repeats commands by itself.
         prefix: What every key starts with.
         lease: How long a silent worker keeps its messages.
-        middleware: All of it, or None for ours.
+        middleware: All of it, or None for `usual()`.
         worker_name: A readable name for what consumes here; something unique is added.
+        discreet: Whether the text of a message, which Dramatiq logs, keeps its arguments to itself.
     """
 
     def __init__(
@@ -63,29 +66,49 @@ class ValkeyBroker(SparseSignals):
         lease: timedelta = LEASE,
         middleware: list[Middleware] | None = None,
         worker_name: str | None = None,
+        discreet: bool = False,
     ) -> None:
-        super().__init__(middleware=[_Fence(), *(_usual() if middleware is None else middleware)])
+        _log_as_dramatiq_does()
+        super().__init__(middleware=[])
         self.actor_options |= {"batch", "linger_ms", "ordered", "limits"}
         client = open_client(client_or_url, prefix=prefix) if isinstance(client_or_url, str) else client_or_url
         self.client = without_retries(client)
         self.prefix = prefix
         self.lease = lease
+        self.discreet = discreet
         self.queues: set[str] = set()
         self._worker_name = worker_name or f"{socket.gethostname()}.{os.getpid()}"
-        self._send, self._depths, self._flush = (
-            Script(self.client, name, prefix=prefix) for name in ("send", "depths", "flush")
-        )
+        self._intake = Intake(self.client, prefix=prefix)
+        self._depths, self._flush = (Script(self.client, name, prefix=prefix) for name in ("depths", "flush"))
         self._lanes: dict[str, Lane] = {}
         self.limits: set[Limit] = set()
-        self._hub: Hub | None = None
-        self._handout: Handout | None = None
-        self._lock = Lock()
+        self.readers = Readers(self._hub)
+        self.deaths = Deaths()
+        for one in usual() if middleware is None else middleware:
+            self.add_middleware(one)
+
+    def add_middleware(
+        self,
+        middleware: Middleware,
+        *,
+        before: type[Middleware] | None = None,
+        after: type[Middleware] | None = None,
+    ) -> None:
+        """As Dramatiq does; a stock result backend learns to wait longer than its socket."""
+        super().add_middleware(middleware, before=before, after=after)
+        if isinstance(middleware, Results):
+            teach(middleware.backend)
 
     # -- declaring
 
     def declare_queue(self, queue_name: str) -> None:
-        """Declare a queue; again has no effect."""
+        """Declare a queue; again has no effect.
+
+        Raises:
+            Invalid: Its name cannot be part of a key.
+        """
         if queue_name not in self.queues:
+            check_queue(queue_name)
             self.emit_before("declare_queue", queue_name)
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
@@ -109,29 +132,100 @@ class ValkeyBroker(SparseSignals):
         """How the messages of a queue travel."""
         return self._lanes.get(queue) or Lane()
 
+    def get_actor(self, actor_name: str) -> Actor[..., Any]:
+        """An actor by its name.
+
+        Raises:
+            ActorNotFound: It was never declared.
+        """
+        # Hooks ask several times for each message, so the usual case does nothing else.
+        actor = self.actors.get(actor_name)
+        if actor is not None:
+            return actor
+        with noted():
+            return super().get_actor(actor_name)
+
     # -- sending
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Put a message on its queue; a message id that was seen before enqueues nothing.
+        """Put a message on its queue.
 
-        A message that is being worked on here (as a `Retries` middleware has it) is written back in the same step as
-        its acknowledgement.
+        What middleware enqueues after a message was worked on follows from that message: it is enqueued if and only if
+        the message is settled. A message that is itself being worked on (as `Retries` have it) is written back in the
+        same step as its acknowledgement.
 
         Raises:
-            ConnectionClosed: The engine does not answer.
+            ConnectionClosed: The engine does not answer. The message may be there or not; enqueue it again.
+            Full: The queue takes nothing more; where a worker runs in this process, work that follows is taken anyway.
+            Invalid: It cannot be sent.
         """
-        if isinstance(message, Delivery):
-            message.decide(Again(after=timedelta(milliseconds=delay or 0)))
-            return message
-        self.emit_before("enqueue", message, delay)
-        try:
-            self._send.repeatable(1, 0, 1, 1, *self._sealed(message, delay))
-        except (redis.RedisError, OSError) as error:
-            raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]  # Dramatiq has no types here
-        self.emit_after("enqueue", message, delay)
+        with noted():
+            self.emit_before("enqueue", message, delay)
+            self._enqueue(message, delay_of(message, delay))
+            self.emit_after("enqueue", message, delay)
         return message
 
-    # -- consuming
+    def _enqueue(self, message: Message[Any], delay: timedelta) -> None:
+        if isinstance(message, Delivery):
+            if not message.settled and message.hub in self.readers:
+                message.decide(Again(after=delay))
+                return
+            message = message.message
+        message = without_eta(message)
+        anew = is_worked_on(message.message_id)
+        finish = current()
+        if finish is None or finish.broker is not self:
+            self._intake.put(message, delay, line=self._line(message), anew=anew, always=bool(self.readers))
+            return
+        again = anew or made_up(message.message_id)
+        stored_as = finish.delivery.next_hand_on_id() if again else None
+        finish.delivery.hand_on(envelope(message, stored_as=stored_as), delay, line=self._line(message))
+
+    def _line(self, message: Message[Any]) -> str:
+        # The lower the number, the sooner; zero is what nobody has thought about.
+        actor = self.actors.get(message.actor_name)
+        usual_line = CLASSES["urgent" if actor.priority < 0 else "bulk"] if actor and actor.priority else USUAL_LINE
+        line: str = message.options.get("line", usual_line)
+        return line
+
+    # -- working
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """As Dramatiq does; nothing begins that may be somebody else's by now."""
+        subject = args[0] if args else None
+        if signal == "process_message" and isinstance(subject, Delivery):
+            work_on(subject)
+            if not subject.hub.begin(subject):
+                subject.decide(Release())
+                raise SkipMessage("its lease has ended")
+        elif signal == "worker_boot" and subject is not None:
+            # Its threads take from the hub, without its consumer threads between.
+            subject.work_queue = Handout(subject)
+        elif signal == "worker_shutdown" and subject is not None:
+            self.readers.hand_back(subject)
+        super().emit_before(signal, *args, **kwargs)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """As Dramatiq does; what the hooks after a message enqueue becomes part of its settlement.
+
+        Raises:
+            HandOnLost: The message was a success, but what follows from it cannot be enqueued.
+        """
+        delivery = args[0] if args else None
+        if not isinstance(delivery, Delivery):
+            super().emit_after(signal, *args, **kwargs)
+        elif signal in {"process_message", "skip_message"}:
+            # What was not begun has no outcome that a hook could store.
+            if signal == "skip_message" and isinstance(delivery.otherwise, Release):
+                return
+            with finishing(self, delivery) as finish:
+                super().emit_after(signal, *args, **kwargs)
+            if finish.lost is not None:
+                finish.fail(succeeded=signal == "process_message" and "exception" not in kwargs)
+        else:
+            super().emit_after(signal, *args, **kwargs)
+            if signal in {"ack", "nack"}:
+                work_on(None)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
         """An endless iterator over the deliveries of a queue.
@@ -141,62 +235,15 @@ class ValkeyBroker(SparseSignals):
         """
         if queue_name not in self.queues:
             raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
-        with self._lock:
-            if self._hub is None:
-                self._hub = Hub(
-                    self.client,
-                    prefix=self.prefix,
-                    lease=self.lease,
-                    worker=f"{self._worker_name}.{uuid_utils.uuid7()}",
-                    lane=self.lane,
-                    limits=lambda: self.limits,
-                    kind=self._kind,
-                    handout=self._handout,
-                )
-                self._hub.start()
-            self._hub.consume(queue_name, prefetch=prefetch)
-            return _Consumer(self, self._hub, queue_name, timeout=timeout)
-
-    def drop(self, hub: Hub, queue_name: str) -> None:
-        """A queue is no longer consumed; with the last one, the hub goes."""
-        with self._lock:
-            last = hub.drop(queue_name)
-            if last and self._hub is hub:
-                self._hub = None
-        if last:
-            hub.close()
+        return ValkeyConsumer(self, self.readers.consume(queue_name, prefetch=prefetch), queue_name, timeout=timeout)
 
     def cancelled(self, id: str) -> bool:
         """Whether somebody wants a message that is being worked on here cancelled."""
-        hub = self._hub
-        return hub is not None and hub.cancelled(id)
-
-    def attach(self, worker: Worker) -> None:
-        """A worker begins: its threads take from us without its consumer threads between."""
-        # Dramatiq has typed it as its own kind of queue.
-        worker.work_queue = self._handout = Handout(worker)  # type: ignore[assignment]
-
-    def detach(self) -> None:
-        """The worker has stopped."""
-        self._handout = None
-
-    def hand_back(self, worker: Worker) -> None:
-        """A worker begins to stop: what it has not begun returns to its queues at once."""
-        hub = self._hub
-        if hub is None:
-            return
-        deliveries = []
-        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]  # Dramatiq has no types here
-            deliveries.append(item.message)
-            worker.work_queue.task_done()
-        hub.hand_back(deliveries)
+        return self.readers.cancelled(id)
 
     def close(self) -> None:
         """Leave at once, whatever still runs."""
-        with self._lock:
-            hub, self._hub = self._hub, None
-        if hub is not None:
-            hub.abandon()
+        self.readers.abandon()
         self.client.close()
 
     # -- for tests, and for people
@@ -210,90 +257,60 @@ class ValkeyBroker(SparseSignals):
         for queue_name in self.queues:
             self.flush(queue_name)
 
-    def join(self, queue_name: str, *, interval: int = 20, timeout: int | None = None) -> None:
+    def join(self, queue_name: str, *, interval: int = 20, timeout: int | None = None, fail_fast: bool = False) -> None:
         """Wait until a queue holds nothing, taken or not.
+
+        Args:
+            queue_name: Which.
+            interval: How many milliseconds to wait between two looks.
+            timeout: How many milliseconds to wait at most.
+            fail_fast: As in Dramatiq's `StubBroker`: raise what one of its messages has died of here meanwhile.
 
         Raises:
             QueueJoinTimeout: It still does.
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
-        while any(self._depths(queue_name)[1:5]):
-            if deadline and time.monotonic() >= deadline:
-                raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
-            time.sleep(interval / 1000)
+        with self.deaths.watched(queue_name) as deaths:
+            while any(self._depths(queue_name)[1:5]):
+                if deadline and time.monotonic() >= deadline:
+                    raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
+                time.sleep(interval / 1000)
+            if fail_fast and deaths:
+                raise deaths[0]
 
-    def _sealed(self, message: Message[Any], delay: int | None) -> list[Argument]:
-        line = message.options.get("line") or self._line(message.actor_name)
-        return [
-            *(message.message_id, message.queue_name, line),
-            *(encode(envelope(message)), max(0, delay or 0), b""),
-        ]
+    def _hub(self, handout: Handout | None) -> Hub:
+        return Hub(
+            self.client,
+            prefix=self.prefix,
+            lease=self.lease,
+            worker=f"{self._worker_name}.{uuid_utils.uuid7()}",
+            lane=self.lane,
+            limits=lambda: self.limits,
+            kind=partial(self._kind, by_hand=handout is None),
+            rank=self._rank,
+            discreet=self.discreet,
+            handout=handout,
+        )
 
-    def _line(self, job: str) -> str:
-        # The lower the number, the sooner; zero is what nobody has thought about.
-        actor = self.actors.get(job)
-        if actor is None or not actor.priority:
-            return USUAL_LINE
-        return CLASSES["urgent" if actor.priority < 0 else "bulk"]
-
-    def _kind(self, job: str) -> Kind:
+    def _kind(self, job: str, *, by_hand: bool) -> Kind:
         actor = self.actors.get(job)
         if actor is None:
-            return "unknown"
+            # Who consumes by hand may know what to do with it.
+            return "one" if by_hand else "unknown"
         return "batch" if actor.options.get("batch") else "one"
 
-
-class _Consumer(Consumer):
-    def __init__(self, broker: ValkeyBroker, hub: Hub, queue: str, *, timeout: int) -> None:
-        self._broker = broker
-        self._hub = hub
-        self._queue = queue
-        self._timeout = timeout / 1000
-
-    def __next__(self) -> MessageProxy | None:
-        return self._hub.next(self._queue, timeout=self._timeout)
-
-    def ack(self, message: MessageProxy) -> None:
-        _own(message).hub.settle(_own(message))
-
-    def nack(self, message: MessageProxy) -> None:
-        _own(message).hub.settle(_own(message))
-
-    def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        for message in messages:
-            _own(message).decide(Release())
-            _own(message).hub.settle(_own(message))
-
-    def close(self) -> None:
-        self._broker.drop(self._hub, self._queue)
+    def _rank(self, job: str) -> int:
+        actor = self.actors.get(job)
+        return actor.priority if actor else 0
 
 
-class _Fence(Middleware):
-    """Begins nothing that may be somebody else's by now, and hands back when the worker stops."""
-
-    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002 - its signature
-        if isinstance(message, Delivery) and not message.hub.begin(message):
-            message.decide(Release())
-            raise SkipMessage("its lease has ended")
-
-    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        if isinstance(broker, ValkeyBroker):
-            broker.attach(worker)
-
-    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
-        if isinstance(broker, ValkeyBroker):
-            broker.hand_back(worker)
-
-    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - its signature
-        if isinstance(broker, ValkeyBroker):
-            broker.detach()
-
-
-def _usual() -> list[Middleware]:
-    return [AgeLimit(), SafeTimeLimit(), ShutdownNotifications(), CurrentMessage(), Decide()]
-
-
-def _own(message: MessageProxy) -> Delivery:
-    if not isinstance(message, Delivery):
-        raise TypeError(f"{message!r} did not come from this broker")
-    return message
+def _log_as_dramatiq_does() -> None:
+    # A program that has not set up structlog would find our events on its standard output.
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.processors.format_exc_info,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )

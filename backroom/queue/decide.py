@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from dramatiq.errors import BrokerConnectionError, Retry
-from dramatiq.middleware import Middleware, Shutdown
+from dramatiq.middleware import Middleware, Retries, Shutdown
 
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import BackroomError, Cancel, EngineAway, Full, Permanent, Snooze, Unreachable
@@ -25,6 +25,7 @@ ATTEMPTS = 12
 MOST_RESULT_BYTES = 4_096
 NOT_KEPT = timedelta(0)
 _DONE = Done()
+_OURS = frozenset({"attempts", "backoff"})
 
 log = structlog.get_logger()
 
@@ -49,16 +50,19 @@ class Decide(Middleware):
     """Decides about a delivery when its job has ended.
 
     Actor options: `attempts` (12), `backoff` (`Backoff()`) and `kept`, how long the job's end can be asked for (not).
+    Where Dramatiq's `Retries` run, too, they keep what is theirs: a failure of an actor that sets neither attempts nor
+    backoff and takes no batches, with an error that is not ours.
     """
 
     @property
     def actor_options(self) -> set[str]:
         """What an actor may set."""
-        return {"attempts", "backoff", "kept"}
+        return {*_OURS, "kept", "throws"}
 
     def after_declare_actor(self, broker: Broker, actor: Actor[..., Any]) -> None:  # noqa: ARG002 - its signature
         """Have Dramatiq log what is part of the trade without a stack of frames."""
-        actor.options.setdefault("throws", BackroomError)
+        if not _OURS.isdisjoint(actor.options):
+            actor.options.setdefault("throws", BackroomError)
 
     def after_process_message(
         self,
@@ -78,6 +82,8 @@ class Decide(Middleware):
             small = _small(message, returned) if kept and returned is not None else None
             message.decide(_DONE if not kept and small is None else Done(result=small, kept=kept))
             return
+        if not isinstance(exception, BackroomError) and _is_stock(broker, actor):
+            return
         attempts: int = actor.options.get("attempts", ATTEMPTS)
         backoff: Backoff = actor.options.get("backoff") or Backoff()
         failures = exception.failures if isinstance(exception, BatchFailed) else None
@@ -95,6 +101,14 @@ class Decide(Middleware):
         # A release of the whole delivery also tells the hub to pause, so it must be seen as such.
         away = next((one for one in decisions.values() if isinstance(one, Release) and one.engine_away), None)
         message.decide(away if away and failures is None else Done(kept=kept), except_for=decisions)
+        if all(isinstance(decisions.get(held.message.message_id), Dead) for held in message.held):
+            # For the hooks that Dramatiq runs around a dead letter.
+            message.fail()
+
+
+def _is_stock(broker: Broker, actor: Actor[..., Any]) -> bool:
+    ours = not {*_OURS, "batch"}.isdisjoint(actor.options)
+    return not ours and any(isinstance(middleware, Retries) for middleware in broker.middleware)
 
 
 def decide(

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple, Protocol
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 from dramatiq import Message, MessageProxy
 
-from backroom.queue.decisions import Again, Dead, Decision, Done
-from backroom.queue.wire import Argument, Ending, Envelope, milliseconds, pack
+from backroom.queue.decisions import Again, Dead, Decision, Done, Release
+from backroom.queue.dialect import HANDED_ON, as_sent, rewritten
+from backroom.queue.wire import Argument, Ending, Envelope, encode, milliseconds
 
 MOST_REASON_CHARS = 500
 # How long the id of a message is remembered after its end, at least: a repeated enqueue does nothing.
@@ -92,10 +94,10 @@ class Holder(Protocol):
 
 
 class Delivery(MessageProxy):
-    """What Dramatiq's worker handles. Its text names the job and the id only, because Dramatiq logs it."""
+    """What Dramatiq's worker handles. A discreet one's text names the job and the id only: Dramatiq logs it."""
 
-    def __init__(self, held: tuple[Held, ...], *, hub: Holder, lane: Lane, batch: bool) -> None:
-        message = _batch_message(held) if batch else held[0].message
+    def __init__(self, held: tuple[Held, ...], *, hub: Holder, lane: Lane, batch: bool, discreet: bool = True) -> None:
+        message = _batch_message(held) if batch else as_sent(held[0].message)
         super().__init__(message)
         # Read by every middleware: a proxy would look each of them up.
         self.queue_name, self.actor_name, self.message_id = message.queue_name, message.actor_name, message.message_id
@@ -107,11 +109,39 @@ class Delivery(MessageProxy):
         self.otherwise: Decision | None = None
         self.settled = False
         self.result: object = None
+        self.discreet = discreet
         self._posts: list[Sequence[Argument]] = []
 
-    def hand_on(self, post: Sequence[Argument]) -> None:
-        """Enqueue something in the same step in which the first message of this delivery is settled."""
-        self._posts.append(post)
+    @property
+    def message(self) -> Message[Any]:
+        """What is asked."""
+        return self._message
+
+    def hand_on(self, envelope: Envelope, delay: timedelta, *, line: str) -> None:
+        """Have a message enqueued in the same step in which this delivery is settled; if it is given back, not.
+
+        Raises:
+            Invalid: It cannot be sent.
+        """
+        body = encode(envelope)
+        self._posts.append((envelope.message_id, envelope.queue_name, line, body, milliseconds(delay), b""))
+
+    def next_hand_on_id(self) -> str:
+        """An id for a message that follows from this one.
+
+        It is drawn from what is stored, so it is the same when a crash has the delivery run again, and another one
+        after a failed attempt.
+        """
+        first = self.held[0].message
+        nth = first.options.get(HANDED_ON, 0) + 1
+        first.options[HANDED_ON] = nth
+        return str(uuid5(NAMESPACE_OID, f"{first.message_id}/{nth}"))
+
+    def forget(self) -> None:
+        """Take back what was decided and handed on: it has turned out otherwise."""
+        self.decisions, self.otherwise = {}, None
+        self._posts.clear()
+        self.failed = False
 
     def decide(self, decision: Decision, *, except_for: Mapping[str, Decision] | None = None) -> None:
         """Decide about every message in it; the last word counts."""
@@ -120,24 +150,30 @@ class Delivery(MessageProxy):
 
     def orders(self) -> list[Order]:
         """What the settle script is to do."""
-        otherwise = self.otherwise or (Dead(reason=self._why_failed()) if self.failed else Done())
+        otherwise = self.otherwise or (Dead(reason=self.why_failed()) if self.failed else Done())
         together = len(self.held) > 1
         orders = [
             order(one, self.decisions.get(one.message.message_id, otherwise), lane=self.lane, together=together)
             for one in self.held
         ]
-        if self._posts:
+        if self._posts and not isinstance(self.otherwise, Release):
             orders[0] = orders[0]._replace(posts=tuple(self._posts))
         return orders
 
-    def _why_failed(self) -> str:
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with."""
+        return self._exception
+
+    def why_failed(self) -> str:
+        """What the dead letter says."""
         return str(self._exception or "rejected")
 
     def __str__(self) -> str:
-        return f"{self.actor_name}[{self.message_id}]"
+        return f"{self.actor_name}[{self.message_id}]" if self.discreet else super().__str__()
 
     def __repr__(self) -> str:
-        return f"<Delivery {self}>"
+        return f"<Delivery {self}>" if self.discreet else super().__repr__()
 
     def __hash__(self) -> int:
         return id(self)
@@ -155,11 +191,11 @@ def order(held: Held, decision: Decision, *, lane: Lane, together: bool = False)
         after = min(decision.after, LONGEST_ORDERED_WAIT) if lane.ordered else decision.after
         # What failed in company is tried alone, so that one message cannot take the others with it.
         note = " ".join(["alone"] * (together and decision.counted) + ["ordered"] * lane.ordered)
-        body = pack(envelope(message))
+        body = rewritten(message)
         return Order(what="again", id=message.message_id, token=token, ms=milliseconds(after), body=body, note=note)
     if isinstance(decision, Dead):
         reason = decision.reason[:MOST_REASON_CHARS]
-        return Order(what="dead", id=message.message_id, token=token, body=pack(envelope(message)), note=reason)
+        return Order(what="dead", id=message.message_id, token=token, body=rewritten(message), note=reason)
     return Order(what="release", id=message.message_id, token=token)
 
 
@@ -183,19 +219,6 @@ def _ending(message: Message[Any], done: Done) -> bytes:
         result=msgspec.Raw(done.result) if done.result is not None else msgspec.UNSET,
     )
     return msgspec.json.encode(ending)
-
-
-def envelope(message: Message[Any]) -> Envelope:
-    """One of Dramatiq's messages, as it travels."""
-    return Envelope(
-        queue_name=message.queue_name,
-        actor_name=message.actor_name,
-        args=list(message.args),
-        kwargs=message.kwargs,
-        options=message.options,
-        message_id=message.message_id,
-        message_timestamp=message.message_timestamp,
-    )
 
 
 def _batch_message(held: tuple[Held, ...]) -> Message[Any]:

@@ -33,6 +33,8 @@ LONGEST_ENGINE_PAUSE = 5.0
 FLUSH = timedelta(seconds=5)
 PARK = timedelta(seconds=30)
 LONGEST_PARKED = timedelta(hours=24)
+# Jobs that end within so many seconds make room for more than one message.
+WAIT_FOR_ROOM = 0.02
 MOST_UNSETTLED = 4  # times the capacity
 
 Kind = Literal["one", "batch", "unknown"]
@@ -51,6 +53,8 @@ class Hub:
         lane: How a queue's messages travel.
         limits: Those that jobs declare here.
         kind: Whether a job takes one message or a batch here, or is unknown.
+        rank: A job's priority: of what was fetched together, lower goes first.
+        discreet: Whether a delivery's text keeps its arguments to itself.
         handout: Where a worker's threads take deliveries from; None where consumers are asked one by one.
     """
 
@@ -64,7 +68,9 @@ class Hub:
         lane: Callable[[str], Lane],
         limits: Callable[[], Iterable[Limit]],
         kind: Callable[[str], Kind],
-        handout: Handout | None = None,
+        rank: Callable[[str], int],
+        discreet: bool,
+        handout: Handout | None,
     ) -> None:
         self.worker = worker
         self._client = client
@@ -74,6 +80,8 @@ class Hub:
         self._lane = lane
         self._limits = limits
         self._kind = kind
+        self._rank = rank
+        self._discreet = discreet
         self._fetch, self._begin, self._adopt, self._leave, self._layout = (
             Script(client, name, prefix=prefix) for name in ("fetch", "begin", "adopt", "leave", "layout")
         )
@@ -295,24 +303,29 @@ class Hub:
         return self._fits
 
     def _free_room(self, *, block: bool) -> int:
-        """How many deliveries may be fetched. In small steps it would not be worth a call, so wait for some."""
+        """How many deliveries may be fetched. In small steps it would not be worth a call, so wait a little."""
         with self._room:
+            since = None
             while not self._stopping.is_set():
-                pause = self._paused_until - time.monotonic()
-                if self._asking and pause <= 0 and self._wants_more():
+                now = time.monotonic()
+                pause = self._paused_until - now
+                free = self._free()
+                since = (since or now) if free > 0 else None
+                waited = since is not None and (not block or now - since >= WAIT_FOR_ROOM)
+                if pause <= 0 and free > 0 and (waited or self._pace.worth_a_call(self._undecided)):
                     # While an engine is away, one message is enough to see whether it is back.
-                    return 1 if self._engine_pause else self._pace.capacity - self._undecided
+                    return 1 if self._engine_pause else free
                 if not block:
                     return 0
                 self._fetch_waits = True
-                self._room.wait(pause if pause > 0 else None)
+                self._room.wait(pause if pause > 0 else WAIT_FOR_ROOM if free > 0 else None)
                 self._fetch_waits = False
         return 0
 
-    def _wants_more(self) -> bool:
-        if self._in_flight >= MOST_UNSETTLED * self._pace.capacity or (self._handout and self._handout.paused):
-            return False
-        return self._pace.worth_a_call(self._undecided)
+    def _free(self) -> int:
+        capacity = self._pace.capacity
+        unwanted = not self._asking or (self._handout and self._handout.paused)
+        return 0 if unwanted or self._in_flight >= MOST_UNSETTLED * capacity else capacity - self._undecided
 
     def _pause(self) -> None:
         now = time.monotonic()
@@ -377,14 +390,17 @@ class Hub:
             job, lane = one.message.actor_name, self._lane(row.queue)
             kind = self._kind(job) if one.message.options.get("wire", WIRE) <= WIRE else "unknown"
             if kind == "one":
-                deliveries.append(Delivery((one,), hub=self, lane=lane, batch=False))
+                deliveries.append(Delivery((one,), hub=self, lane=lane, batch=False, discreet=self._discreet))
             elif kind == "batch":
                 batches[row.queue, row.delivery, job].append(one)
             else:
                 log.warning("job.unknown", job=job, queue=row.queue, id=row.id)
                 self._settle_unseen(one, _parked(one.message), lane)
         for (queue, _, _), helds in batches.items():
-            deliveries.append(Delivery(tuple(helds), hub=self, lane=self._lane(queue), batch=True))
+            lane = self._lane(queue)
+            deliveries.append(Delivery(tuple(helds), hub=self, lane=lane, batch=True, discreet=self._discreet))
+        if any(map(self._rank, {delivery.actor_name for delivery in deliveries})):
+            deliveries.sort(key=lambda delivery: self._rank(delivery.actor_name))
         self._deliver(deliveries)
 
     def _open(self, row: Row) -> Held | None:

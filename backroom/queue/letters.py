@@ -33,6 +33,7 @@ SCRIPTS = (
     "peek",
     "move",
     "flush",
+    "gone",
 )
 # What is noted in a message while it is tried.
 NOTED = {"attempt", "errors", "parked"}

@@ -117,10 +117,14 @@ class Script:
 
     def repeatable(self, *args: str | bytes | float) -> Any:
         """The same for a script that may be repeated: once more where the other side had closed an idle connection."""
+        return self.counted(*args)[0]
+
+    def counted(self, *args: str | bytes | float) -> tuple[Any, int]:
+        """As `repeatable`; the reply, and how often it was asked for."""
         try:
-            return self(*args)
+            return self(*args), 1
         except BROKEN:
-            return self(*args)
+            return self(*args), 2
 
 
 class AsyncScript:

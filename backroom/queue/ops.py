@@ -193,6 +193,22 @@ class Queues(DeadLetters):
         with queue_away():
             return int(self._client.zcard(self._dead))
 
+    def declare_dead(self, name: str, *, counted: bool) -> tuple[int, int]:
+        """End the lease of a worker whose process has ended, and give back what it held.
+
+        Only for who saw it end: a worker that still runs would go on with messages that others have by then.
+
+        Args:
+            name: What its broker was given as `worker_name`; no other worker may ever have been given the same.
+            counted: Whether it may have died of what it held. After a few such deaths a message is poison.
+
+        Returns:
+            How many messages it held, and how many of them are dead letters now.
+        """
+        names = [worker.name for worker in self.workers() if worker.name.startswith(f"{name}.")]
+        found = [self._ask("gone", one, int(counted)) for one in names]
+        return sum(held for held, _ in found), sum(buried for _, buried in found)
+
     def check_durability(self) -> list[str]:
         """What keeps this engine from keeping its word; empty where an accepted message is on disk."""
         wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dramatiq import Message
-
 from backroom.domain.limits import Limit
 from backroom.queue.delivery import Held, Lane
+from backroom.queue.dialect import opened
 from backroom.queue.wire import decode, milliseconds
 
 HEADER = 8
@@ -61,16 +60,7 @@ def unpacked(row: Row) -> Held:
     Raises:
         Invalid: It cannot be decoded.
     """
-    envelope = decode(row.body, id=row.id)
-    message: Message[Any] = Message(
-        queue_name=row.queue,
-        actor_name=envelope.actor_name,
-        args=tuple(envelope.args),
-        kwargs=envelope.kwargs,
-        options=envelope.options,
-        message_id=row.id,
-        message_timestamp=envelope.message_timestamp,
-    )
+    message = opened(decode(row.body, id=row.id), queue=row.queue)
     return Held(message=message, token=row.token, nth=row.nth)
 
 

@@ -159,8 +159,7 @@ def encode(envelope: Envelope) -> bytes:
     Raises:
         Invalid: It cannot be written as JSON, is too large, or its queue or id cannot be a key.
     """
-    if not _QUEUE.match(envelope.queue_name):
-        raise Invalid("/queue", "is not a queue's name", "letters, digits, '.', '_' and '-', 100 at most")
+    check_queue(envelope.queue_name)
     if not _ID.match(envelope.message_id) or "|" in envelope.message_id:
         raise Invalid("/id", "is not a message id", "visible ASCII without '|', 200 characters at most")
     try:
@@ -170,6 +169,16 @@ def encode(envelope: Envelope) -> bytes:
     if len(body) > MOST_BYTES:
         raise Invalid("", f"is {len(body)} bytes on the wire", f"at most {MOST_BYTES}")
     return body
+
+
+def check_queue(name: str) -> None:
+    """Let a queue's name pass that can be a key.
+
+    Raises:
+        Invalid: It cannot.
+    """
+    if not _QUEUE.match(name):
+        raise Invalid("/queue", "is not a queue's name", "letters, digits, '.', '_' and '-', 100 at most")
 
 
 def pack(envelope: Envelope) -> bytes:

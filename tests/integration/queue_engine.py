@@ -103,6 +103,8 @@ def working(
         declare(broker)
     worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=100)
     worker.start()
+    # A thread that has not got going yet when it is told to stop would not hear it, and be waited for in vain.
+    until(lambda: all(thread.running for thread in (*worker.workers, *worker.consumers.values())))
     try:
         yield broker
     finally:

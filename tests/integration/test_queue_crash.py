@@ -277,6 +277,23 @@ def test_messages_whose_fetch_was_answered_into_the_void_are_adopted(
     assert sorted(ran) == [f"treasure{n}" for n in range(4)]
 
 
+def test_an_enqueue_whose_answer_is_lost_enqueues_once_and_another_run_still_runs(wire: Wire, queues: Queues):
+    broker = ValkeyBroker(wire.url, prefix="br")
+    actor("note", lambda _name: None)(broker)
+    message = broker.get_actor("note").message("treasure")
+
+    wire.lose = b"treasure"
+    broker.enqueue(message)
+    assert wire.lost.wait(10)
+    assert queues.depths()["work"].ready == 1
+
+    # Over a connection that has been closed meanwhile, the first try fails.
+    wire.cut()
+    broker.enqueue(message)
+    assert queues.depths()["work"].ready == 2
+    broker.close()
+
+
 def test_a_retry_is_part_of_the_acknowledgement(engine: Engine, wire: Wire, sender: Sender, queues: Queues):
     tries = []
 

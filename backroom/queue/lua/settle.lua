@@ -28,6 +28,8 @@ end)
 
 local settled, finished, tombstones, endings, others, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
+local sooner = {}
+
 local function again(id, queue, line, token, ms, body, note)
   if call('HDEL', CANCELS, id) == 1 then return finish(id, 'cancelled') end
   call('HSET', MSGS, id, body)
@@ -37,7 +39,10 @@ local function again(id, queue, line, token, ms, body, note)
     add(front, queue, {id = id, token = token, line = line})
     call('HSET', lane_key(queue), 'until', clock + ms)
   elseif ms > 0 then
-    call('ZADD', delayed_key(queue), clock + ms, line .. '|' .. id)
+    local member = line .. '|' .. id
+    call('ZADD', delayed_key(queue), clock + ms, member)
+    -- A worker may be waiting for a later message than this one.
+    if call('ZRANK', delayed_key(queue), member) == 0 then sooner[queue] = true end
   else
     back[queue] = back[queue] or {}
     add(back[queue], line, id)
@@ -101,7 +106,8 @@ for queue, n in pairs(lanes) do
   local was_held = call('HGET', lane_key(queue), 'holder') == worker
   local was_most = call('HEXISTS', rules_key(queue), 'most') == 1
   leave_lane(worker, queue, n)
-  if (front[queue] or back[queue] or was_held or was_most) and waiting_in(queue) > 0 then
+  local ready = (front[queue] or back[queue] or was_held or was_most) and waiting_in(queue) > 0
+  if ready or sooner[queue] then
     wake_ready(queue, 1)
   end
 end
