@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dramatiq
 import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from backroom.domain.job import Message, job
 from backroom.domain.trace import begin, parse
 from backroom.queue.open import open_client
 from backroom.queue.sender import Sender
 from backroom.queue.wire import Post
 from backroom.shelf import Shelves
+from backroom.tools import Tools
 from backroom.words import Words
 from tests.house import TestHouse, until
+from tests.integration.queue_engine import post, running, working
+from workers.bind import bind
 from workers.traced import name_trace, traceparent
 
 ID, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -110,3 +115,29 @@ def test_a_batch_goes_on_in_a_trace_only_if_all_of_it_belongs_there():
     for several in ([mine, other], [mine, ""], ["", mine], ["", ""]):
         assert parse(traceparent([message(one) for one in several])).id not in {ID, parse(other).id}
     assert traceparent([one := message("")]) == one.options["trace"] == traceparent([one])
+
+
+class Alone(Message, frozen=True, kw_only=True):
+    n: int
+
+
+@job("test.alone", isolated=True)
+def alone(message: Alone, tools: Tools) -> None:
+    raise AssertionError("it runs elsewhere")
+
+
+@pytest.mark.parametrize("given", [ASKED["traceparent"], ""])
+def test_a_job_that_runs_elsewhere_takes_its_trace_along(tmp_path: Path, given: str):
+    taken: list[str] = []
+    with running(tmp_path) as engine, open_client(engine.url) as client:
+        Sender(client, prefix="br").send([post("test.alone", queue="default", trace=given)])
+        with working(
+            engine,
+            lambda broker: bind(
+                broker, [alone.__job__], None, elsewhere=lambda envelope: taken.append(envelope.options["trace"])
+            ),
+        ):
+            until(lambda: taken, what="it ran")
+
+    assert parse(taken[0]) is not None
+    assert taken[0] == given or not given
