@@ -10,7 +10,8 @@ local limit, after, at, oldest, newest = tonumber(ARGV[1]), ARGV[2], ARGV[3], AR
 if after ~= '' then
   at = tonumber(at ~= '' and at or call('ZSCORE', DEAD, after) or nil)
   if not at then return {0} end
-  newest = string.format('%.0f', at)
+  local most = tonumber((string.gsub(newest, '^%(', '')))
+  if not most or at < most then newest = string.format('%.0f', at) end
 end
 
 -- Byte by byte, as the engine orders members with the same score; Lua's own comparison depends on the locale.
