@@ -18,13 +18,16 @@ from api_shim import problem
 from api_shim.caller import Callers, check_allowed
 from api_shim.door import Door, allowed
 from api_shim.readers import Readers
+from api_shim.traced import Traced
 from backroom import connect
 from backroom.logs import configure
 from backroom.queue.answers import AsyncAnswers
+from backroom.queue.counted import CountedAsyncSender
+from backroom.queue.exposition import Standing, registry
 from backroom.queue.hot import AsyncHot
 from backroom.queue.notes import AsyncNotes
-from backroom.queue.ops import AsyncQueues
-from backroom.queue.sender import AsyncSender
+from backroom.queue.ops import AsyncQueues, Queues
+from backroom.queue.tally import Tally
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves
 from backroom.store.view import View
@@ -54,10 +57,14 @@ def open_door(settings: Settings) -> Door:
     closing.callback(readers.close)
     answers = AsyncAnswers(queue, prefix=prefix)
     closing.push_async_callback(answers.close)
-    sender = AsyncSender(queue, prefix=prefix, timeout=connect.queue_timeout(settings))
-    closing.push_async_callback(sender.close)
-
     shelves = Shelves(settings.shelves)
+    tally = Tally(shelves.jobs)
+    sender = CountedAsyncSender(queue, tally=tally, prefix=prefix, timeout=connect.queue_timeout(settings))
+    closing.push_async_callback(sender.close)
+    watching = connect.valkey(settings)
+    closing.callback(watching.close)
+    standing = Standing(Queues(watching, prefix=prefix), known={job.queue for job in shelves.jobs.values()})
+
     view = View(engine)
     return Door(
         settings=settings,
@@ -71,6 +78,7 @@ def open_door(settings: Settings) -> Door:
         callers=Callers(view, readers, secret=connect.secret(settings)),
         words=Words(shelves.templates),
         shelves=shelves,
+        metrics=registry(tally, standing),
         closing=closing,
     )
 
@@ -82,7 +90,7 @@ def app(door: Door) -> falcon.asgi.App[Any, Any]:
         LookupError: A route does not say who may use it.
     """
     built: falcon.asgi.App[Any, Any] = falcon.asgi.App()
-    built.add_middleware([_Identity(door), _Lifespan(door)])
+    built.add_middleware([Traced(), _Identity(door), _Lifespan(door)])
     built.req_options.strip_url_path_trailing_slash = True
     problem.install(built)
     for template, resource in routes(door):

@@ -12,12 +12,14 @@ from urllib.parse import quote
 import falcon.asgi
 import msgspec
 import uuid_utils
+from prometheus_client import CollectorRegistry
 
 from api_shim.asked import wanted_wait
 from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, Callers, utc_now
 from api_shim.problem import Problem, key_reused
 from api_shim.readers import Readers
+from api_shim.traced import next_step
 from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 from backroom.domain.job import Message
 from backroom.queue.answers import AsyncAnswers
@@ -80,6 +82,7 @@ class Door:
         callers: Recognises callers.
         words: The notification types.
         shelves: What stands on the shelves.
+        metrics: What Prometheus reads.
         closing: Lets go of all of it.
     """
 
@@ -94,6 +97,7 @@ class Door:
     callers: Callers
     words: Words
     shelves: Shelves
+    metrics: CollectorRegistry
     closing: AsyncExitStack
 
     # Reading
@@ -166,9 +170,9 @@ class Door:
         answer: bool = False,
         delay: timedelta = timedelta(0),
     ) -> Post:
-        """A message ready for the queue."""
+        """A message ready for the queue, in the trace of the request under way."""
         job = self.shelves.job_for(type(message))
-        return post_for(job, message, id=id or new_id(), delay=delay, once=once, answer=answer)
+        return post_for(job, message, id=id or new_id(), delay=delay, once=once, answer=answer, trace=next_step())
 
     async def hand_on(
         self,

@@ -10,6 +10,7 @@ import falcon.asgi
 import msgspec
 import structlog
 
+from api_shim.traced import trace_id
 from backroom.domain.errors import Full, Invalid, QueueAway, StoreAway
 
 log = structlog.get_logger()
@@ -165,5 +166,5 @@ async def _falcon(_req: Any, resp: Any, error: Exception, _params: Any, **_: Any
 
 async def _unforeseen(req: Any, resp: Any, error: Exception, _params: Any, **_: Any) -> None:
     # The route's template and not its path: a path may hold somebody's id.
-    log.error("request.failed", route=req.uri_template, method=req.method, exc_info=error)
+    log.error("request.failed", route=req.uri_template, method=req.method, trace=trace_id(), exc_info=error)
     _write(resp, Problem(500, "internal", "Something broke on our side", detail="It has been logged."))

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from backroom.settings import Settings
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(settings: Settings, *, door: str) -> None:
+def configure(settings: Settings, *, door: str, more: Sequence[Processor] = ()) -> None:
     """Set up this process's logs.
 
     Args:
         settings: `log_level` and `log_format`.
         door: Which door this process is: `web`, `worker`, `clock`.
+        more: What else to do to each event.
     """
     level = _LEVELS[settings.log_level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        *more,
         # Not a context variable: those do not reach the threads that a worker starts.
         lambda _logger, _method, event: {**event, "door": door},
         structlog.stdlib.add_log_level,

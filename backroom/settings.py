@@ -97,6 +97,20 @@ class Settings(BaseSettings):
     )
     once_hours: int = Field(24, ge=1, description="How long an idempotency key is remembered.")
 
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="First port that a worker shows its metrics on; each further process takes the next free one."
+        " 0: none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that a worker shows its metrics on.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="What Prometheus has to send as a bearer token. Empty: the front door shows its metrics to this"
+        " machine only, and with a PUBLIC_URL to nobody.",
+    )
+
     @property
     def shelves(self) -> tuple[str, ...]:
         """The packages named by `BACKROOM_SHELVES`."""

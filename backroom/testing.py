@@ -33,9 +33,10 @@ from backroom.embedded import Engines
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.decide import BatchFailed
 from backroom.queue.delivery import Delivery, Held
+from backroom.queue.letters import Dead
 from backroom.queue.life import Life
 from backroom.queue.open import Script, base, open_client
-from backroom.queue.ops import Dead, Queues
+from backroom.queue.ops import Queues
 from backroom.queue.post import post_for
 from backroom.queue.rows import HEADER, fetched, question, unpacked
 from backroom.queue.sender import Sender

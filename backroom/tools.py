@@ -14,6 +14,7 @@ from backroom.domain.errors import Cancel, Permanent, Snooze, StoreAway
 from backroom.domain.job import Message
 from backroom.domain.letter import Channel
 from backroom.domain.limits import Limit, Rate
+from backroom.domain.trace import following
 
 if TYPE_CHECKING:
     from backroom.domain.rule import Rule, Sight
@@ -54,12 +55,14 @@ class HandOn:
             ten minutes after it is done.
         delay: How long it waits first.
         once: How long after it was sent the same id again does nothing, if that is longer.
+        trace: The `traceparent` that it goes on with, or an empty string.
     """
 
     message: Message
     id: str
     delay: timedelta
     once: timedelta
+    trace: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,11 +116,21 @@ class Tools:
         app: The application the job acts for, or an empty string for the clock's own work.
         message_id: The message that is being worked on; for a batch, its first.
         awaited: Those messages whose outcome somebody waits for.
+        trace: The `traceparent` of the job, and so of all that it hands on; empty for none.
     """
 
-    def __init__(self, house: House, *, app: str, message_id: str, awaited: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        house: House,
+        *,
+        app: str,
+        message_id: str,
+        awaited: frozenset[str] = frozenset(),
+        trace: str = "",
+    ) -> None:
         self._house = house
         self._awaited = awaited
+        self._trace = trace
         self._unit: Unit | None = None
         self._later: list[HandOn] = []
         self._answers: list[tuple[str, Mapping[str, Any]]] = []
@@ -203,7 +216,8 @@ class Tools:
         self, message: Message, *, id: str = "", delay: timedelta = timedelta(0), once: timedelta = timedelta(0)
     ) -> None:
         """Hand work on. It is held until the write commits, and dropped if it does not. See `HandOn` for the rest."""
-        self._later.append(HandOn(message=message, id=id or self.new_id(), delay=delay, once=once))
+        trace = str(following(self._trace)) if self._trace else ""
+        self._later.append(HandOn(message=message, id=id or self.new_id(), delay=delay, once=once, trace=trace))
 
     def answer(self, message: str, outcome: Mapping[str, Any]) -> None:
         """Tell whoever waits at the door what became of a message. Held until the write commits.
@@ -285,7 +299,7 @@ class Tools:
         for app in self._house.apps():
             if self._house.stopping():
                 return
-            tools = Tools(self._house, app=app, message_id=self.message_id)
+            tools = Tools(self._house, app=app, message_id=self.message_id, trace=self._trace)
             try:
                 yield tools
                 tools.commit()

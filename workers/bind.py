@@ -16,6 +16,7 @@ from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.queue.delivery import Delivery
 from backroom.tools import House, Tools
+from workers.traced import ID, traceparent
 
 log = structlog.get_logger()
 
@@ -62,6 +63,8 @@ def _single(job: Job, house: House, elsewhere: Elsewhere | None) -> Callable[...
         envelope = CurrentMessage.get_current_message()
         if envelope is None:
             raise LookupError("the CurrentMessage middleware is missing")
+        # Whoever runs it, and however often, goes on in the same trace.
+        traceparent([envelope])
         result = elsewhere(envelope) if elsewhere else run_one(job, house, envelope)
         if isinstance(envelope, Delivery):
             # Not by `return`: Dramatiq would warn that nobody keeps it.
@@ -127,8 +130,11 @@ def _comes_again(error: BaseException | None) -> bool:
 def _work(
     job: Job, house: House, work: Callable[[Tools], Any], envelopes: Sequence[dramatiq.Message[Any]], app: str
 ) -> Any:
-    tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=frozenset(_awaited(envelopes)))
-    with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id):
+    trace, awaited = traceparent(envelopes), frozenset(_awaited(envelopes))
+    tools = Tools(house, app=app, message_id=envelopes[0].message_id, awaited=awaited, trace=trace)
+    # A single message's is looked up where something is logged, unless that is in another process.
+    known = {"trace": trace[ID]} if job.batch or job.isolated else {}
+    with structlog.contextvars.bound_contextvars(job=job.name, message=tools.message_id, **known):
         try:
             result = _committed(work, tools)
         finally:

@@ -39,9 +39,10 @@ def _work(order: Order, stop: threading.Event) -> None:
     from backroom.logs import configure  # noqa: PLC0415
     from backroom.settings import settings  # noqa: PLC0415
     from workers.room import build  # noqa: PLC0415
+    from workers.traced import name_trace  # noqa: PLC0415
     from workers.watch import Watch  # noqa: PLC0415
 
-    configure(settings(), door="worker")
+    configure(settings(), door="worker", more=[name_trace])
     log = structlog.get_logger()
     room: list[dramatiq.Broker] = []
 

@@ -25,10 +25,12 @@ from backroom import connect
 from backroom.logs import configure
 from backroom.queue.answers import Answers
 from backroom.queue.broker import ValkeyBroker
+from backroom.queue.counted import CountedSender
+from backroom.queue.metrics import Metrics
 from backroom.queue.middleware import usual
 from backroom.queue.post import post_for
 from backroom.queue.running import Running
-from backroom.queue.sender import Sender
+from backroom.queue.tally import Tally
 from backroom.queue.wire import Once, Post
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves, carriers
@@ -39,6 +41,7 @@ from workers.bind import bind
 from workers.isolation import Cells
 from workers.sight import Sighting
 from workers.tie import end_with
+from workers.traced import name_trace
 
 log = structlog.get_logger()
 
@@ -52,7 +55,7 @@ ORPHAN_GRACE_MS = 25_000
 
 def open_room() -> dramatiq.Broker:
     """Configure this process and build its broker."""
-    configure(settings(), door="worker")
+    configure(settings(), door="worker", more=[name_trace])
     supervisor = multiprocessing.parent_process()
     end_with(supervisor.pid if supervisor else None)
     return build(settings())
@@ -67,19 +70,20 @@ def build(settings: Settings, *, worker_name: str | None = None) -> dramatiq.Bro
     """
     shelves = Shelves(settings.shelves)
     stopping = threading.Event()
+    tally = Tally(shelves.jobs)
     client = connect.valkey(settings)
     engine = connect.engine(settings, door="backroom_worker", connections=None)
     broker = ValkeyBroker(
         client,
         prefix=settings.key_prefix,
         lease=settings.lease,
-        middleware=[*usual(), Stopping(stopping, engine), AskedOnce(), NoOrphan(stopping)],
+        middleware=[_metrics(tally, settings), *usual(), Stopping(stopping, engine), AskedOnce(), NoOrphan(stopping)],
         worker_name=worker_name,
         discreet=True,
     )
     cells = Cells(settings, cancelled=broker.cancelled)
     broker.add_middleware(cells)
-    house = furnish(settings, shelves, client, engine, stopping=stopping, cancelled=broker.cancelled)
+    house = furnish(settings, shelves, client, engine, stopping=stopping, cancelled=broker.cancelled, tally=tally)
     bind(broker, shelves.jobs.values(), house, elsewhere=cells.run)
     return broker
 
@@ -92,6 +96,7 @@ def furnish(
     *,
     stopping: threading.Event,
     cancelled: Callable[[str], bool],
+    tally: Tally | None = None,
 ) -> House:
     """What the jobs of a process work with.
 
@@ -102,9 +107,10 @@ def furnish(
         engine: PostgreSQL.
         stopping: Set when the process is asked to stop.
         cancelled: Whether somebody wants a message that is being worked on cancelled.
+        tally: Where to count what is handed on; nowhere that anybody looks, if None.
     """
     store = Store(engine)
-    sender = Sender(client, prefix=settings.key_prefix, always=True)
+    sender = CountedSender(client, tally=tally or Tally(), prefix=settings.key_prefix, always=True)
     answers = Answers(client, prefix=settings.key_prefix)
     running = Running(client, prefix=settings.key_prefix)
 
@@ -141,6 +147,11 @@ def furnish(
         progress=running.progress,
         admit=running.admit,
     )
+
+
+def _metrics(tally: Tally, settings: Settings) -> Metrics:
+    token = settings.metrics_token.get_secret_value()
+    return Metrics(tally, port=settings.metrics_port, host=settings.metrics_host, token=token)
 
 
 class Stopping(Middleware):
@@ -212,4 +223,4 @@ class NoOrphan(Middleware):
 def _post(shelves: Shelves, later: HandOn) -> Post:
     job = shelves.job_for(type(later.message))
     once = Once(key=later.id, window=later.once) if later.once else None
-    return post_for(job, later.message, id=later.id, delay=later.delay, once=once)
+    return post_for(job, later.message, id=later.id, delay=later.delay, once=once, trace=later.trace)

@@ -58,6 +58,7 @@ def run(
     import uuid_utils  # noqa: PLC0415 - slow, and not for `--help`
 
     from backroom.cli._settings import find_app, house_settings, need_postgres, open_queue  # noqa: PLC0415
+    from backroom.domain.trace import begin  # noqa: PLC0415
     from backroom.queue.ops import Queues  # noqa: PLC0415
     from backroom.queue.post import post_for  # noqa: PLC0415
     from backroom.queue.sender import Sender  # noqa: PLC0415
@@ -72,7 +73,7 @@ def run(
     asked = typed(shelf[name], message, more=app)
     with open_queue() as (given, client):
         id = str(uuid_utils.uuid7())
-        Sender(client, prefix=given.key_prefix).send([post_for(shelf[name], asked, id=id)])
+        Sender(client, prefix=given.key_prefix).send([post_for(shelf[name], asked, id=id, trace=str(begin()))])
         typer.echo(id)
         if wait:
             queues = Queues(client, prefix=given.key_prefix)

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from backroom.domain.errors import Invalid
+from backroom.domain.trace import parse
 from backroom.queue.wire import Ending, Envelope, decode
 
 State = Literal["queued", "scheduled", "running", "retrying", "done", "dead", "cancelled", "expired", "unknown"]
@@ -36,6 +37,7 @@ class Life:
         ended: When it ended, where that was noted.
         worker: Who works on it.
         cancelling: Whether somebody wants it cancelled.
+        trace: The W3C trace that it belongs to; empty where there is none, or the message is gone.
         body: The message on the wire; empty where it is gone.
     """
 
@@ -53,6 +55,7 @@ class Life:
     ended: datetime | None = None
     worker: str = ""
     cancelling: bool = False
+    trace: str = ""
     body: bytes = b""
 
 
@@ -67,6 +70,7 @@ def life(id: str, reply: Sequence[Any]) -> Life:
     attempts = int(found.options.get("attempt", 0))
     share, _, note = progress.decode(errors="replace").partition("|")
     said = cast("State", state.decode())
+    trace = parse(found.options.get("trace"))
     return Life(
         id=id,
         state="retrying" if said == "scheduled" and attempts else said,
@@ -80,6 +84,7 @@ def life(id: str, reply: Sequence[Any]) -> Life:
         note=note or ("no worker knows this job" if said == "scheduled" and "parked" in found.options else ""),
         worker=worker.decode(),
         cancelling=bool(cancelling),
+        trace=trace.id if trace else "",
         body=body,
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from backroom.domain.errors import Invalid, QueueAway
+from backroom.domain.limits import Limit, Rate
+from backroom.queue.letters import DeadLetters, rows
 from backroom.queue.life import Life, State, life
-from backroom.queue.open import AsyncScript, Script, queue_away
-from backroom.queue.wire import USUAL_LINE, Envelope, decode, milliseconds, pack
+from backroom.queue.open import AsyncScript, base, queue_away
+from backroom.queue.wire import Envelope, decode, milliseconds
 
 if TYPE_CHECKING:
     import redis
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 Intake = Literal["open", "paused", "draining"]
 Cancelled = Literal["cancelled", "asked", "dead", "done", "unknown"]
 
-MOST_LISTED = 1_000
 # So many bodies are read in one step; the engine does nothing else meanwhile.
 BODIES_AT_ONCE = 20
 
@@ -38,6 +39,7 @@ class Depth:
         intake: `paused`, nothing is taken out; `draining`, nothing is taken in.
         most: How many may be in flight at once, if an operator has set that.
         mark: How many may be ready before nothing more is taken in, if an operator has set that.
+        age: How old the oldest may be before nothing more is taken in, if an operator has set that.
     """
 
     queue: str
@@ -49,29 +51,12 @@ class Depth:
     intake: Intake = "open"
     most: int | None = None
     mark: int | None = None
+    age: timedelta | None = None
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dead:
-    """A dead letter.
-
-    Attributes:
-        id: The message.
-        job: What was asked; empty where the body cannot be read.
-        queue: Where it waited; empty where the body cannot be read.
-        reason: Why it died.
-        at: When.
-        attempts: How many attempts failed.
-        body: The message as it was on the wire.
-    """
-
-    id: str
-    job: str
-    queue: str
-    reason: str
-    at: datetime
-    attempts: int
-    body: bytes
+    @property
+    def waiting(self) -> int:
+        """How many no worker holds, whatever they wait for."""
+        return self.ready + self.delayed + self.limited
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,19 +74,20 @@ class WorkerSeen:
     holds: int
 
 
-class Queues:
+class Queues(DeadLetters):
     """Every method raises `QueueAway` where Valkey does not answer."""
 
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
+        super().__init__(client, prefix=prefix)
         self._client = client
-        names = ("depths", "find", "dead", "letters", "revive", "discard", "workers", "cancel", "rule", "peek", "move")
-        self._scripts = {name: Script(client, name, prefix=prefix) for name in (*names, "flush", "gone")}
+        self._limits = f"{base(prefix)}limits"
+        self._dead = f"{base(prefix)}dead"
 
     def depths(self) -> dict[str, Depth]:
         """How much each queue holds, by name."""
         now = time.time_ns() // 1_000_000
         found = {}
-        for name, ready, delayed, inflight, limited, intake, most, mark, sent in _rows(self._ask("depths"), 9):
+        for name, ready, delayed, inflight, limited, intake, most, mark, sent, age in rows(self._ask("depths"), 10):
             found[name.decode()] = Depth(
                 queue=name.decode(),
                 ready=ready,
@@ -112,6 +98,7 @@ class Queues:
                 intake=intake.decode() or "open",
                 most=int(most) if most else None,
                 mark=int(mark) if mark else None,
+                age=timedelta(milliseconds=int(age)) if age else None,
             )
         return dict(sorted(found.items()))
 
@@ -150,10 +137,28 @@ class Queues:
         if rules:
             self._ask("rule", queue, *rules)
 
+    def limits(self) -> dict[str, Limit]:
+        """The limits that an operator has set in place of what jobs declare, by name."""
+        with queue_away():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(self._limits))
+        return {name.decode(): _limit(name.decode(), value) for name, value in sorted(found.items())}
+
+    def limit(self, limit: Limit) -> None:
+        """Have a limit be this, for every worker from its next fetch on, whatever jobs declare."""
+        rate = limit.rate
+        numbers = (rate.count, milliseconds(rate.per), rate.burst) if rate else (0, 0, 0)
+        with queue_away():
+            self._client.hset(self._limits, limit.name, "|".join(map(str, (limit.concurrent, *numbers))))
+
+    def usual_limit(self, name: str) -> bool:
+        """Have a limit be what jobs declare again; say whether it was anything else."""
+        with queue_away():
+            return bool(self._client.hdel(self._limits, name))
+
     def peek(self, queue: str, limit: int = 10) -> list[Envelope]:
         """The messages that wait in a queue, those first that are taken next; what cannot be read is left out."""
         found = []
-        for id, body in _rows(self._ask("peek", queue, max(1, min(limit, BODIES_AT_ONCE))), 2):
+        for id, body in rows(self._ask("peek", queue, max(1, min(limit, BODIES_AT_ONCE))), 2):
             try:
                 found.append(decode(body, id=id.decode()))
             except Invalid:
@@ -172,60 +177,21 @@ class Queues:
         """What became of a message."""
         return life(id, self._ask("find", id))
 
-    def find(self, id: str) -> tuple[State, bytes | None]:
-        """Where a message is, and its body where it still has one."""
-        found = self.life(id)
-        return found.state, found.body or None
-
     def cancel(self, id: str) -> Cancelled:
         """Cancel a message: at once while it waits; what runs is asked to stop, and what fails then does not return."""
         return cast("Cancelled", self._ask("cancel", id).decode())
-
-    def dead(self, limit: int = 100, after: str = "") -> list[Dead]:
-        """The dead letters, newest first.
-
-        Args:
-            limit: How many at most.
-            after: The id of the last one seen, to go on from there.
-
-        Raises:
-            Invalid: The last one seen is not dead any more.
-        """
-        there, *ids = self._ask("dead", max(1, min(limit, MOST_LISTED)), after)
-        if not there:
-            raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
-        return [_dead(*row) for some in _rows(ids, BODIES_AT_ONCE) for row in _rows(self._ask("letters", *some), 4)]
-
-    def dead_letter(self, id: str) -> Dead | None:
-        """One of them; None where it is not dead."""
-        return next((_dead(*row) for row in _rows(self._ask("letters", id), 4)), None)
-
-    def retry(self, id: str) -> bool:
-        """Put a dead letter back on its queue with all its attempts before it; say whether it was there.
-
-        Raises:
-            Invalid: Its body cannot be read, so no queue would take it.
-        """
-        state, body = self.find(id)
-        if state != "dead":
-            return False
-        message = decode(body or b"", id=id)
-        message.options = {
-            name: value for name, value in message.options.items() if name not in {"attempt", "errors", "parked"}
-        }
-        line = message.options.get("line", USUAL_LINE)
-        return bool(self._ask("revive", id, message.queue_name, line, pack(message)))
-
-    def discard(self, id: str) -> bool:
-        """Drop a message that is dead or waits; say whether it was dropped. What a worker holds is left to it."""
-        return int(self._ask("discard", id)) == 1
 
     def workers(self) -> list[WorkerSeen]:
         """Who has a lease."""
         return [
             WorkerSeen(name=name.decode(), lease_left=timedelta(milliseconds=left), holds=holds)
-            for name, left, holds in _rows(self._ask("workers"), 3)
+            for name, left, holds in rows(self._ask("workers"), 3)
         ]
+
+    def dead_count(self) -> int:
+        """How many dead letters there are."""
+        with queue_away():
+            return int(self._client.zcard(self._dead))
 
     def declare_dead(self, name: str, *, counted: bool) -> tuple[int, int]:
         """End the lease of a worker whose process has ended, and give back what it held.
@@ -258,10 +224,6 @@ class Queues:
             if config.get(name) != value
         ]
 
-    def _ask(self, script: str, *args: str | bytes | float) -> Any:
-        with queue_away():
-            return self._scripts[script].repeatable(*args)
-
 
 class AsyncQueues:
     """The same for the front door, as far as it needs it."""
@@ -280,29 +242,10 @@ class AsyncQueues:
             return life(id, await self._find.repeatable(id))
 
 
-def _dead(id: bytes, at: int, reason: bytes, body: bytes) -> Dead:
-    job = queue = ""
-    attempts = 0
-    try:
-        message = decode(body, id=id.decode())
-    except Invalid:
-        pass
-    else:
-        job, queue = message.actor_name, message.queue_name
-        attempts = int(message.options.get("attempt", 0))
-    return Dead(
-        id=id.decode(),
-        job=job,
-        queue=queue,
-        reason=reason.decode(errors="replace"),
-        at=datetime.fromtimestamp(at / 1000, tz=UTC),
-        attempts=attempts,
-        body=body,
-    )
-
-
-def _rows(values: list[Any], width: int) -> list[list[Any]]:
-    return [values[at : at + width] for at in range(0, len(values), width)]
+def _limit(name: str, value: bytes) -> Limit:
+    concurrent, count, period, burst = map(int, value.split(b"|"))
+    rate = Rate(count, timedelta(milliseconds=period), max(1, burst)) if period else None
+    return Limit(name=name, rate=rate, concurrent=concurrent)
 
 
 def _text(value: bytes | str) -> str:

@@ -35,7 +35,7 @@ from tests.conftest import TEMPLATE
 from tests.house import SECRET, TestHouse, cloned_database, settings_for, until
 
 # Routes that say the same to everybody whom they let in.
-SAME_FOR_ALL = {"/healthz", "/readyz", "/v1/types", "/v1/channels", "/v1/alerts/rules"}
+SAME_FOR_ALL = {"/healthz", "/readyz", "/metrics", "/v1/types", "/v1/channels", "/v1/alerts/rules"}
 # Ids that we made: whoever may not see the thing is told that there is none.
 MADE_BY_US = {"notification", "item", "operation", "alert"}
 

@@ -2,7 +2,8 @@
 --
 -- ARGV   names of queues; none for all that were ever used
 -- Reply  for each queue: name, ready, delayed, in flight, waiting for limits, state ('' for open), most in flight ('' for any
---        number), mark ('' for the usual one), when the oldest that could be taken was sent (ms; 0 for none)
+--        number), mark ('' for the usual one), when the oldest that could be taken was sent (ms; 0 for none), the age at
+--        which nothing more is taken in (ms; '' for any)
 
 local MOST_LINES = 50           -- looked at for the oldest
 
@@ -21,10 +22,11 @@ end
 
 local reply = {}
 for _, queue in ipairs(#ARGV > 0 and ARGV or call('HKEYS', QUEUES)) do
-  local rules = call('HMGET', rules_key(queue), 'state', 'most', 'mark')
+  local rules = call('HMGET', rules_key(queue), 'state', 'most', 'mark', 'age')
   for _, value in ipairs({
     queue, waiting_in(queue), call('ZCARD', delayed_key(queue)), tonumber(call('HGET', BUSY, queue) or 0),
     tonumber(call('HGET', LIMITED, queue) or 0), rules[1] or '', rules[2] or '', rules[3] or '', oldest(queue),
+    rules[4] or '',
   }) do reply[#reply + 1] = value end
 end
 return reply

@@ -1,0 +1,223 @@
+"""The dead letters: look at them, put them back on their queues, drop them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from backroom.domain.errors import Invalid
+from backroom.queue.life import Life, State, life
+from backroom.queue.open import Script, queue_away
+from backroom.queue.wire import USUAL_LINE, Envelope, decode, encode, pack
+
+if TYPE_CHECKING:
+    import redis
+
+MOST_LISTED = 1_000
+# So many are looked at in one page, and put back or dropped in one call.
+PAGE = 200
+# So many bodies are read in one step; the engine does nothing else meanwhile.
+BODIES_AT_ONCE = 20
+SCRIPTS = (
+    "depths",
+    "find",
+    "dead",
+    "letters",
+    "revive",
+    "discard",
+    "workers",
+    "cancel",
+    "rule",
+    "peek",
+    "move",
+    "flush",
+    "gone",
+)
+# What is noted in a message while it is tried.
+NOTED = {"attempt", "errors", "parked"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dead:
+    """A dead letter.
+
+    Attributes:
+        id: The message.
+        job: What was asked; empty where the body cannot be read.
+        queue: Where it waited; empty where the body cannot be read.
+        app: On whose behalf; empty for nobody's.
+        reason: Why it died.
+        at: When.
+        attempts: How many attempts failed.
+        body: The message as it was on the wire.
+    """
+
+    id: str
+    job: str
+    queue: str
+    app: str
+    reason: str
+    at: datetime
+    attempts: int
+    body: bytes
+
+
+class DeadLetters:
+    """Every method raises `QueueAway` where Valkey does not answer."""
+
+    def __init__(self, client: redis.Redis, *, prefix: str) -> None:
+        self._scripts = {name: Script(client, name, prefix=prefix) for name in SCRIPTS}
+
+    def life(self, id: str) -> Life:
+        """What became of a message."""
+        return life(id, self._ask("find", id))
+
+    def find(self, id: str) -> tuple[State, bytes | None]:
+        """Where a message is, and its body where it still has one."""
+        found = self.life(id)
+        return found.state, found.body or None
+
+    def dead(self, limit: int = 100, after: str = "") -> list[Dead]:
+        """The dead letters, newest first.
+
+        Args:
+            limit: How many at most.
+            after: The id of the last one seen, to go on from there.
+
+        Raises:
+            Invalid: The last one seen is not dead any more.
+        """
+        there, *ids = self._ask("dead", max(1, min(limit, MOST_LISTED)), after, "", "-inf", "+inf")
+        if not there:
+            raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
+        return self._letters(ids)
+
+    def dead_ids(self) -> list[str]:
+        """The ids of the newest thousand."""
+        return [id.decode() for id in self._ask("dead", MOST_LISTED, "", "", "-inf", "+inf")[1:]]
+
+    def dead_pages(
+        self, *, since: datetime | None = None, before: datetime | None = None, after: str = ""
+    ) -> Iterator[list[Dead]]:
+        """All dead letters of a time, newest first, a page at a time; a page's may be put back or dropped meanwhile.
+
+        Args:
+            since: The oldest that is wanted.
+            before: All that is wanted is older.
+            after: The id of the last one seen, to go on from there.
+
+        Raises:
+            Invalid: The last one seen is not dead any more.
+        """
+        oldest = "-inf" if since is None else str(_ms(since))
+        newest = "+inf" if before is None else f"({_ms(before)}"
+        at: int | str = ""
+        while True:
+            there, *ids = self._ask("dead", PAGE, after, at, oldest, newest)
+            if not there:
+                raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
+            page = self._letters(ids)
+            if page:
+                # By its time, too: it may be gone when the next page is asked for.
+                after, at = page[-1].id, _ms(page[-1].at)
+                yield page
+            if len(ids) < PAGE or not page:
+                return
+
+    def dead_letter(self, id: str) -> Dead | None:
+        """One of them; None where it is not dead."""
+        return next(iter(self._letters([id.encode()])), None)
+
+    def retry(self, id: str, message: object = None) -> bool:
+        """Put a dead letter back on its queue with all its attempts before it; say whether it was there.
+
+        Args:
+            id: Which one.
+            message: What is asked from now on; None for what was asked.
+
+        Raises:
+            Invalid: Its body cannot be read, so no queue would take it; or the new one cannot be sent.
+        """
+        dead = self.dead_letter(id)
+        if dead is None:
+            return False
+        return self._revive([_revived(dead, message)]) == 1
+
+    def retry_all(self, letters: Sequence[Dead]) -> tuple[int, list[str]]:
+        """Put many back in one step: how many were there, and the ids of those whose body cannot be read."""
+        readable, broken = [], []
+        for dead in letters:
+            try:
+                readable.append(_revived(dead))
+            except Invalid:
+                broken.append(dead.id)
+        return self._revive(readable), broken
+
+    def discard(self, id: str) -> bool:
+        """Drop a message that is dead or waits; say whether it was dropped. What a worker holds is left to it."""
+        return int(self._ask("discard", "any", id)[0]) == 1
+
+    def discard_dead(self, ids: Sequence[str]) -> int:
+        """Drop dead letters in one step; say how many there were. What is not dead stays."""
+        return sum(self._ask("discard", "dead", *ids)) if ids else 0
+
+    def _letters(self, ids: Sequence[bytes]) -> list[Dead]:
+        return [_dead(*row) for some in rows(ids, BODIES_AT_ONCE) for row in rows(self._ask("letters", *some), 4)]
+
+    def _revive(self, messages: Sequence[Envelope]) -> int:
+        if not messages:
+            return 0
+        args = [
+            value
+            for one in messages
+            for value in (one.message_id, one.queue_name, one.options.get("line", USUAL_LINE), pack(one))
+        ]
+        return sum(self._ask("revive", *args))
+
+    def _ask(self, script: str, *args: str | bytes | float) -> Any:
+        with queue_away():
+            return self._scripts[script].repeatable(*args)
+
+
+def rows(values: Sequence[Any], width: int) -> list[Sequence[Any]]:
+    """A flat reply, so many values at a time."""
+    return [values[at : at + width] for at in range(0, len(values), width)]
+
+
+def _revived(dead: Dead, message: object = None) -> Envelope:
+    found = decode(dead.body, id=dead.id)
+    found.options = {name: value for name, value in found.options.items() if name not in NOTED}
+    if message is not None:
+        found.kwargs = {"message": message}
+        encode(found)
+    return found
+
+
+def _dead(id: bytes, at: int, reason: bytes, body: bytes) -> Dead:
+    job = queue = app = ""
+    attempts = 0
+    try:
+        found = decode(body, id=id.decode())
+    except Invalid:
+        pass
+    else:
+        job, queue = found.actor_name, found.queue_name
+        attempts = int(found.options.get("attempt", 0))
+        asked = found.kwargs.get("message")
+        app = str(asked.get("app", "")) if isinstance(asked, dict) else ""
+    return Dead(
+        id=id.decode(),
+        job=job,
+        queue=queue,
+        app=app,
+        reason=reason.decode(errors="replace"),
+        at=datetime.fromtimestamp(at / 1000, tz=UTC),
+        attempts=attempts,
+        body=body,
+    )
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
