@@ -27,6 +27,7 @@ from backroom.domain.limits import Limit
 from backroom.queue.decide import Decide
 from backroom.queue.decisions import Again, Release
 from backroom.queue.delivery import Delivery, Lane, envelope
+from backroom.queue.faults import point
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub, Kind
 from backroom.queue.open import Script, open_client, without_retries
@@ -277,6 +278,7 @@ class _Fence(Middleware):
         if isinstance(message, Delivery) and not message.hub.begin(message):
             message.decide(Release())
             raise SkipMessage("its lease has ended")
+        point("before_job")
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         if isinstance(broker, ValkeyBroker):

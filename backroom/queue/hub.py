@@ -18,6 +18,7 @@ from backroom.domain.errors import Invalid
 from backroom.domain.limits import Limit
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
 from backroom.queue.delivery import MOST_REASON_CHARS, Delivery, Held, Lane, Order, order
+from backroom.queue.faults import point
 from backroom.queue.handout import Handout
 from backroom.queue.lease import Lease
 from backroom.queue.open import Script, base
@@ -163,6 +164,7 @@ class Hub:
 
     def settle(self, delivery: Delivery) -> None:
         """Have what was decided about a delivery carried out."""
+        point("after_job")
         decision = delivery.otherwise
         with self._room:
             if delivery.settled:
@@ -328,6 +330,7 @@ class Hub:
         judges = int(self._lease.may_judge())
         numbers = (free, judges, len(limits) // LIMIT_FIELDS, len(queues))
         reply = self._fetch(self.worker, self._lease_ms, *numbers, *limits, *lanes)
+        point("after_fetch")
         due, more, dead, back, poison, was_gone, expired, asked = reply[:HEADER]
         self._lease.heard(was_gone=bool(was_gone and self._held))
         if dead:
