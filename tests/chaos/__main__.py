@@ -29,7 +29,18 @@ app = typer.Typer(add_completion=False)
 # At such a pace two cores always have some in hand.
 PER_SECOND = 800
 FULL = Size(jobs=100_000, kills=30, engine_kills=3, span=0, lease=15)
-QUICK = Size(jobs=1_500, kills=3, engine_kills=1, span=10, lease=4, workers=2, threads=3, patience=40)
+# Two workers may be away at once, and a busy machine takes seconds to start another.
+QUICK = Size(
+    jobs=1_500,
+    kills=3,
+    engine_kills=1,
+    span=10,
+    lease=4,
+    workers=2,
+    threads=3,
+    patience=40,
+    resumed_within=40,
+)
 DISK = {"jobs": 1_000, "span": 5.0}
 FILE_WIDTH = 130
 TOLD_EVERY = 15.0

@@ -76,11 +76,6 @@ class Verdict:
     seconds: float
     faults: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def broken(self) -> bool:
-        """Whether a promise was broken."""
-        return bool(self.lost or self.stranded or self.doubled or self.overtaken > 0 or self.left_behind)
-
     def recovered_after(self, share: float) -> float | None:
         """The time within which this share was recovered; None where nothing was held."""
         values = sorted(self.recovered)

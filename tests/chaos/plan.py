@@ -41,6 +41,7 @@ class Size:
         threads: Of each.
         senders: Processes.
         patience: Seconds to wait at most for what is left when all is sent.
+        resumed_within: Seconds within which what a killed worker held has to run again.
     """
 
     jobs: int
@@ -52,6 +53,7 @@ class Size:
     threads: int = 4
     senders: int = 2
     patience: float = 120.0
+    resumed_within: float = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

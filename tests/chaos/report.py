@@ -12,8 +12,6 @@ from rich.table import Table
 from tests.chaos.audit import Verdict
 from tests.chaos.plan import Size
 
-RESUMED_WITHIN = 20.0
-
 
 def promises(verdicts: Sequence[Verdict], size: Size) -> list[dict[str, Any]]:
     """What ours has to hold; stock is only looked at."""
@@ -33,7 +31,7 @@ def promises(verdicts: Sequence[Verdict], size: Size) -> list[dict[str, Any]]:
         ("overtaken in an ordered queue", sum(one.overtaken for one in ours), 0),
         ("left behind in the engine", sum(len(one.left_behind) for one in ours), 0),
         ("never ran again after a kill", sum(one.unrecovered for one in ours), 0),
-        ("resumed after a kill, slowest", round(slowest, 2), RESUMED_WITHIN),
+        ("resumed after a kill, slowest", round(slowest, 2), size.resumed_within),
     ]
     return [
         {
