@@ -42,8 +42,9 @@ bench: $(SYNCED) ## Measure, and print figures with their targets
 	@$(RUN) benchmarks.peers install
 	$(RUN) benchmarks $(ARGS)
 
-chaos: $(SYNCED) ## Kill workers and engines at work, and count what was lost (nothing)
-	$(RUN) pytest -m chaos -s $(ARGS)
+chaos: $(SYNCED) ## Break everything at random moments, and count what was lost (nothing): some 20 minutes
+	$(RUN) tests.chaos $(ARGS)
+	$(RUN) pytest -m chaos -s
 
 docs: $(SYNCED) ## Write the generated pages anew from the shelves
 	$(RUN) backroom shelf --docs

@@ -23,6 +23,7 @@ from backroom.queue.deaths import Deaths
 from backroom.queue.decisions import Again, Release
 from backroom.queue.delivery import Delivery, Lane
 from backroom.queue.dialect import delay_of, envelope, made_up, without_eta
+from backroom.queue.faults import point
 from backroom.queue.finishing import current, finishing, is_worked_on, noted, work_on
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub
@@ -199,6 +200,7 @@ class ValkeyBroker(SparseSignals):
             if not subject.hub.begin(subject):
                 subject.decide(Release())
                 raise SkipMessage("its lease has ended")
+            point("before_job")
         elif signal == "worker_boot" and subject is not None:
             # Its threads take from the hub, without its consumer threads between.
             subject.work_queue = Handout(subject)

@@ -10,6 +10,7 @@ import structlog
 
 from backroom.domain.limits import Limit
 from backroom.queue.delivery import Lane
+from backroom.queue.faults import point
 from backroom.queue.lease import Lease
 from backroom.queue.load import LONGEST_ENGINE_PAUSE, Load
 from backroom.queue.open import Script, base
@@ -146,6 +147,7 @@ class Fetcher:
             self._lanes_in_turn(), limits=list(self._limits()), capacity=room, judges=self._lease.may_judge()
         )
         reply = self._fetch(self._worker, self._lease.length_ms, *asked_for)
+        point("after_fetch")
         due, more, dead, back, poison, was_gone, expired, missing, asked = reply[:HEADER]
         self._lease.heard(was_gone=bool(was_gone and self._load))
         if dead:

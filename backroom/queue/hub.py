@@ -13,6 +13,7 @@ import structlog
 from backroom.domain.limits import Limit
 from backroom.queue.decisions import Release
 from backroom.queue.delivery import Delivery
+from backroom.queue.faults import point
 from backroom.queue.fetcher import Fetcher
 from backroom.queue.handout import Handout
 from backroom.queue.lease import Lease
@@ -169,6 +170,7 @@ class Hub:
 
     def settle(self, delivery: Delivery) -> None:
         """Have what was decided about a delivery carried out."""
+        point("after_job")
         if self._load.decide(delivery):
             self._settler.add(Settlement(orders=delivery.orders(), delivery=delivery))
 

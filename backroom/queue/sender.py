@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from backroom.domain.errors import BackroomError, Full, Invalid, QueueAway
+from backroom.queue.faults import point
 from backroom.queue.guard import MemoryGuard
 from backroom.queue.open import TIMEOUT, AsyncScript, Script, queue_away
 from backroom.queue.unit import MOST_BYTES_IN_A_CALL, MOST_IN_A_CALL, Answer, Unit, answers, arguments, unit, units
@@ -140,9 +141,11 @@ class Sender:
         with self._entering:
             group = list(self._buffer.next_call())
         sent = [one.unit for one in group]
+        point("before_send")
         try:
             with queue_away():
                 reply = self._script.repeatable(*arguments(sent))
+            point("after_send")
         except BaseException as error:
             said = error if isinstance(error, BackroomError) else QueueAway("interrupted while sending")
             for one in group:
@@ -242,10 +245,12 @@ class AsyncSender:
 
     async def _call(self, group: list[_Waiting]) -> None:
         sent = [one.unit for one in group]
+        point("before_send")
         try:
             with queue_away():
                 async with asyncio.timeout(self._timeout):
                     reply: Any = await self._script.repeatable(*arguments(sent))
+            point("after_send")
         except QueueAway as error:
             log.warning("queue.away", waiting=len(self._buffer), error=type(error.__cause__).__name__)
             for one in group:

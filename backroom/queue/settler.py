@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import redis
 import structlog
 
+from backroom.queue.faults import point
+
 if TYPE_CHECKING:
     from backroom.queue.delivery import Delivery, Order
     from backroom.queue.open import Script
@@ -90,8 +92,10 @@ class Settler:
         yield None
 
     def _carry_out(self, settlements: list[Settlement]) -> None:
+        point("before_settle")
         orders = [order for settlement in settlements for order in settlement.orders]
         reply, tries = self._until_answered([value for order in orders for value in order.arguments()], len(orders))
+        point("after_settle")
         # After a lost reply, a refusal may only mean that the first try was heard.
         if tries == 1 and not all(reply):
             refused = [order.id for order, answer in zip(orders, reply, strict=True) if not answer]
