@@ -24,7 +24,7 @@ from backroom.queue.decisions import Again, Release
 from backroom.queue.delivery import Delivery, Lane
 from backroom.queue.dialect import delay_of, envelope, made_up, without_eta
 from backroom.queue.faults import point
-from backroom.queue.finishing import current, finishing, is_worked_on, noted, work_on
+from backroom.queue.finishing import Finish, current, is_worked_on, noted, work_on
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub
 from backroom.queue.intake import Intake
@@ -223,7 +223,7 @@ class ValkeyBroker(SparseSignals):
             # What was not begun has no outcome that a hook could store.
             if signal == "skip_message" and isinstance(delivery.otherwise, Release):
                 return
-            with finishing(self, delivery) as finish:
+            with Finish(self, delivery) as finish:
                 super().emit_after(signal, *args, **kwargs)
             if finish.lost is not None:
                 finish.fail(succeeded=signal == "process_message" and "exception" not in kwargs)

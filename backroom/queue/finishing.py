@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from dramatiq.errors import BrokerConnectionError
 
@@ -23,19 +22,32 @@ class HandOnLost(Permanent):
     """The work is done, but what follows from it could not be enqueued; doing the work again would not help."""
 
 
-@dataclass(kw_only=True, slots=True)
 class Finish:
-    """A delivery whose work has ended and whose hooks run.
+    """A delivery whose work has ended and whose hooks run, as long as this is entered.
 
-    Attributes:
+    Args:
         broker: Where it came from.
         delivery: What has ended.
+
+    Attributes:
         lost: The first error of what a hook wanted to enqueue. Dramatiq only logs what its hooks raise.
     """
 
-    broker: Broker
-    delivery: Delivery
-    lost: Exception | None = None
+    __slots__ = ("_mark", "broker", "delivery", "lost")
+
+    def __init__(self, broker: Broker, delivery: Delivery) -> None:
+        self.broker = broker
+        self.delivery = delivery
+        self.lost: Exception | None = None
+
+    def __enter__(self) -> Self:
+        """What is enqueued from now on follows from the delivery."""
+        self._mark = _finish.set(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """It does no more."""
+        _finish.reset(self._mark)
 
     def fail(self, *, succeeded: bool) -> None:
         """Have the delivery fail whose continuation was lost, unless it will run again anyway.
@@ -82,17 +94,6 @@ def is_worked_on(id: str) -> bool:
 def current() -> Finish | None:
     """What ends in this thread, if anything."""
     return _finish.get()
-
-
-@contextmanager
-def finishing(broker: Broker, delivery: Delivery) -> Iterator[Finish]:
-    """While the hooks after a delivery run."""
-    finish = Finish(broker=broker, delivery=delivery)
-    mark = _finish.set(finish)
-    try:
-        yield finish
-    finally:
-        _finish.reset(mark)
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def decode(body: bytes, *, id: str) -> Envelope:
         raise Invalid("", f"cannot be decoded: {error}") from error
     if envelope.message_id != id:
         raise Invalid("/message_id", "is not the id that the message was stored under")
-    for name in _NUMBERS & envelope.options.keys():
+    for name in _NUMBERS & envelope.options.keys() if envelope.options else ():
         if not isinstance(envelope.options[name], int):
             raise Invalid(f"/options/{name}", "is not a number")
     return envelope
