@@ -1,4 +1,4 @@
-"""The commands of `backroom queue` that empty a queue: `drain`, `move`, `purge`."""
+"""The commands of `backroom queue` that move messages: `drain`, `move`, `purge`, `mend`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(help="Its name.")]
 
 def commands(queue: typer.Typer) -> None:
     """Add them."""
-    for command in (drain, move, purge):
+    for command in (drain, move, purge, mend):
         queue.command()(command)
 
 
@@ -136,3 +136,13 @@ def _how_to_go_on(queue: str) -> str:
         f"{queue} goes on draining. `backroom queue drain {queue} --wait` watches again, "
         f"`backroom queue resume {queue}` takes messages in again"
     )
+
+
+def mend() -> None:
+    """After keys were deleted by hand, put back into line what no worker would ever find: `backroom queue mend`."""
+    from backroom.cli._settings import open_queue  # noqa: PLC0415 - slow, and not for `--help`
+    from backroom.queue.mend import mend as put_back  # noqa: PLC0415
+
+    with open_queue() as (given, client):
+        count = put_back(client, prefix=given.key_prefix)
+    typer.echo(f"put {count:,} back into line" if count else "nothing to mend: every message stands somewhere")
