@@ -519,5 +519,10 @@ def test_every_message_is_in_one_place_and_comes_to_an_end(engine: Engine):
 
 
 @pytest.mark.chaos
-def test_every_message_is_in_one_place_and_comes_to_an_end_in_long_stories(engine: Engine):
+@pytest.mark.timeout(1_800)
+def test_every_message_is_in_one_place_and_comes_to_an_end_in_long_stories(
+    engine: Engine, request: pytest.FixtureRequest
+):
+    if "chaos" not in request.config.option.markexpr:
+        pytest.skip("it takes minutes: `make chaos` tells long stories")
     run(engine, examples=300, steps=80, phases=[Phase.generate, Phase.shrink])
