@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from backroom.queue.open import Script
 
 MOST_IN_A_CALL = 500
+# In seconds.
+MOMENT = 0.005
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
 
@@ -47,6 +49,7 @@ class Settler:
         self._settled = settled
         self._waiting: SimpleQueue[Settlement | None] = SimpleQueue()
         self._give_up = Event()
+        self._called = 0.0
         self._thread = Thread(target=self._run, name="backroom-settler", daemon=True)
 
     @property
@@ -79,6 +82,8 @@ class Settler:
 
     def _next_group(self) -> Iterator[Settlement | None]:
         settlement = self._waiting.get()
+        # Whoever is alone goes at once. In a rush, one call (and one write to disk) takes what comes in a moment.
+        time.sleep(max(0.0, self._called + MOMENT - time.monotonic()))
         count = 0
         while settlement is not None:
             yield settlement
@@ -93,6 +98,7 @@ class Settler:
 
     def _carry_out(self, settlements: list[Settlement]) -> None:
         point("before_settle")
+        self._called = time.monotonic()
         orders = [order for settlement in settlements for order in settlement.orders]
         reply, tries = self._until_answered([value for order in orders for value in order.arguments()], len(orders))
         point("after_settle")
