@@ -25,10 +25,11 @@ from backroom.queue.delivery import Delivery, Lane
 from backroom.queue.dialect import delay_of, envelope, made_up, without_eta
 from backroom.queue.finishing import current, finishing, is_worked_on, noted, work_on
 from backroom.queue.handout import Handout
-from backroom.queue.hub import Hub, Kind
+from backroom.queue.hub import Hub
 from backroom.queue.intake import Intake
 from backroom.queue.middleware import usual
 from backroom.queue.open import Script, open_client, without_retries
+from backroom.queue.opening import Kind, Opener
 from backroom.queue.patience import teach
 from backroom.queue.readers import Readers
 from backroom.queue.signals import SparseSignals
@@ -203,6 +204,8 @@ class ValkeyBroker(SparseSignals):
             subject.work_queue = Handout(subject)
         elif signal == "worker_shutdown" and subject is not None:
             self.readers.hand_back(subject)
+            if isinstance(subject.work_queue, Handout):
+                subject.work_queue.stop()
         super().emit_before(signal, *args, **kwargs)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
@@ -284,11 +287,13 @@ class ValkeyBroker(SparseSignals):
             prefix=self.prefix,
             lease=self.lease,
             worker=f"{self._worker_name}.{uuid_utils.uuid7()}",
-            lane=self.lane,
+            opener=Opener(
+                lane=self.lane,
+                kind=partial(self._kind, by_hand=handout is None),
+                rank=self._rank,
+                discreet=self.discreet,
+            ),
             limits=lambda: self.limits,
-            kind=partial(self._kind, by_hand=handout is None),
-            rank=self._rank,
-            discreet=self.discreet,
             handout=handout,
         )
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from threading import current_thread
 from typing import TYPE_CHECKING, NamedTuple
+
+from dramatiq.worker import WorkerThread
 
 if TYPE_CHECKING:
     from dramatiq import Worker
@@ -27,7 +30,8 @@ class Handout:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._waiting: SimpleQueue[Delivery] = SimpleQueue()
+        self._waiting: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._stopping = False
         self._unfinished: Callable[[], int] = int
         self._join: Callable[[], None] = lambda: None
         self.threads = worker.worker_threads
@@ -53,7 +57,16 @@ class Handout:
         Raises:
             queue.Empty: There is none in time.
         """
-        return Item(self._waiting.get(block, timeout))
+        if self._stopping:
+            # One that starts only now has missed being told to stop, and would be waited for in vain.
+            thread = current_thread()
+            if isinstance(thread, WorkerThread):
+                thread.running = False
+            raise Empty
+        delivery = self._waiting.get(block, timeout)
+        if delivery is None:
+            raise Empty
+        return Item(delivery)
 
     def get_nowait(self) -> Item:
         """The next delivery, if there is one.
@@ -61,7 +74,24 @@ class Handout:
         Raises:
             queue.Empty: There is none.
         """
-        return Item(self._waiting.get_nowait())
+        while (delivery := self._waiting.get_nowait()) is None:
+            pass
+        return Item(delivery)
+
+    def nudge(self) -> None:
+        """Have every thread that waits look up.
+
+        In CPython 3.11 a `SimpleQueue` that several threads wait on may forget a time-out that has passed just when
+        another thread was quicker (https://github.com/python/cpython/blob/3.11/Modules/_queuemodule.c): the thread then
+        waits for the next item, however long that takes.
+        """
+        for _ in range(self.threads):
+            self._waiting.put(None)
+
+    def stop(self) -> None:
+        """Give out nothing more; the threads end."""
+        self._stopping = True
+        self.nudge()
 
     def qsize(self) -> int:
         """How many deliveries nobody has taken yet."""

@@ -28,19 +28,29 @@ class Lease:
         worker: Whose lease.
         length: How long the others wait for a sign of life.
         cancel: Told which of its messages somebody wants cancelled.
+        alive: Whether the threads that the lease is for still run.
 
     Attributes:
+        length_ms: The same in milliseconds.
         strayed: Whether the engine may count something as ours that we do not know of, or the other way round.
     """
 
     def __init__(
-        self, script: Script, *, worker: str, length: timedelta, cancel: Callable[[Iterable[bytes]], None]
+        self,
+        script: Script,
+        *,
+        worker: str,
+        length: timedelta,
+        cancel: Callable[[Iterable[bytes]], None],
+        alive: Callable[[], bool],
     ) -> None:
         self.strayed = False
         self._cancel = cancel
+        self._alive = alive
         self._script = script
         self._worker = worker
         self._length = length
+        self.length_ms = milliseconds(length)
         self._contact_since = self._last_contact = time.monotonic()
         self._over = Event()
         self._thread = Thread(target=self._run, name="backroom-lease", daemon=True)
@@ -85,8 +95,12 @@ class Lease:
         every = self._length.total_seconds() / 3
         wait = every
         while not self._over.wait(wait):
+            if not self._alive():
+                # Deaf, but not dead: without a lease the others take what it holds.
+                log.critical("worker.deaf", worker=self._worker)
+                return
             try:
-                was_gone, *cancelled = self._script(self._worker, milliseconds(self._length))
+                was_gone, *cancelled = self._script(self._worker, self.length_ms)
             except (redis.RedisError, OSError) as error:
                 if wait == every:
                     log.warning("beat.missed", worker=self._worker, error=type(error).__name__)

@@ -11,7 +11,7 @@ from backroom.queue.delivery import Held, Lane
 from backroom.queue.dialect import opened
 from backroom.queue.wire import decode, milliseconds
 
-HEADER = 8
+HEADER = 9
 FIELDS = 6
 
 

@@ -47,6 +47,11 @@ class Settler:
         self._give_up = Event()
         self._thread = Thread(target=self._run, name="backroom-settler", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

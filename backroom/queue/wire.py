@@ -149,6 +149,9 @@ class Ending(msgspec.Struct, kw_only=True, omit_defaults=True):
     note: str = ""
 
 
+# Options that the queue counts with.
+_NUMBERS = frozenset({"wire", "parked", "attempt", "handed_on"})
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Envelope)
 
@@ -198,6 +201,9 @@ def decode(body: bytes, *, id: str) -> Envelope:
         raise Invalid("", f"cannot be decoded: {error}") from error
     if envelope.message_id != id:
         raise Invalid("/message_id", "is not the id that the message was stored under")
+    for name in _NUMBERS & envelope.options.keys():
+        if not isinstance(envelope.options[name], int):
+            raise Invalid(f"/options/{name}", "is not a number")
     return envelope
 
 

@@ -444,3 +444,40 @@ def test_nothing_of_a_finished_run_stays_behind_but_tombstones(engine: Engine, s
 
     left = {key for key in engine.all_keys() if "wake!" not in key}
     assert left <= {"{br}:done", "{br}:queues", "{br}:busy", "{br}:endings", "{br}:turns", "{br}:layout", "{br}:token"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_whose_thread_died_of_a_bug_lets_go_of_what_it_holds(engine: Engine, sender: Sender, queues: Queues):
+    class Broken(ValkeyBroker):
+        def _rank(self, job: str) -> int:
+            raise ZeroDivisionError(job)
+
+    ran: list = []
+    declare = actor("note", lambda message: ran.append(message["n"]))
+    broken = Broken(engine.url, prefix="br", lease=timedelta(seconds=1))
+    declare(broken)
+    deaf = dramatiq.Worker(broken, worker_threads=2, worker_timeout=100)
+    deaf.start()
+    sender.send([post("note", 1, id="m1")])
+    until(lambda: queues.find("m1")[0] == "running")
+
+    with working(engine, declare):
+        until(lambda: ran == [1])
+
+    deaf.stop()
+    broken.close()
+
+
+@pytest.mark.parametrize("option", [b'"parked":"x"', b'"attempt":[1]', b'"wire":null', b'"handed_on":{}'])
+def test_an_option_of_another_kind_kills_no_thread(engine: Engine, sender: Sender, queues: Queues, option: bytes):
+    ran: list = []
+    sender.send([post("note", 1, id="m1"), post("note", 2)])
+    with engine.client() as client:
+        body = client.hget("{br}:msgs", "m1")
+        client.hset("{br}:msgs", "m1", body.replace(b'"options":{', b'"options":{' + option))
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        broker.join("work", timeout=5000)
+
+    assert ran == [2]
+    assert queues.find("m1")[0] == "dead"

@@ -15,6 +15,7 @@ import structlog
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import Cancel, Full, Invalid, QueueAway
 from backroom.domain.limits import Limit
+from backroom.queue.mend import mend
 from backroom.queue.open import open_async_client, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.running import Running
@@ -440,3 +441,59 @@ def test_code_that_knows_another_layout_takes_nothing(engine: Engine, sender: Se
 
     assert ran == []
     assert queues.depths()["work"].ready == 1
+
+
+# After an accident
+
+
+def test_bodies_that_somebody_deleted_are_reported_and_the_rest_goes_on(engine: Engine, sender: Sender):
+    ran: list = []
+    sender.send([post("note", n, id=f"m{n}") for n in range(4)])
+    with engine.client() as client:
+        client.hdel("{br}:msgs", "m1", "m2")
+
+    with (
+        structlog.testing.capture_logs() as logs,
+        working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker,
+    ):
+        broker.join("work", timeout=10_000)
+
+    assert ran == [0, 3]
+    assert sum(one["count"] for one in logs if one["event"] == "message.missing") == 2
+
+
+def test_messages_whose_place_somebody_deleted_are_put_back(engine: Engine, sender: Sender, queues: Queues):
+    ran: list = []
+    sender.send([post("note", n, app="a") for n in range(3)])
+    sender.send([post("note", "later", delay=HOUR), post("note", "here")])
+    with engine.client() as client:
+        client.delete("{br}:line:work:2a", "{br}:delayed:work")
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
+        until(lambda: ran == ["here"])
+        broker.join("work", timeout=10_000)
+        with open_client(engine.url) as client:
+            assert mend(client, prefix="br") == 4
+            assert mend(client, prefix="br") == 0
+        broker.join("work", timeout=10_000)
+
+    assert sorted(map(str, ran)) == ["0", "1", "2", "here", "later"]
+
+
+def test_mending_leaves_alone_what_stands_somewhere(engine: Engine, sender: Sender, queues: Queues):
+    begun, go = threading.Event(), threading.Event()
+
+    def work(message: dict) -> None:
+        begun.set()
+        go.wait(20)
+
+    one = Limit(name="one", concurrent=1)
+    sender.send([post("note", n, limits=("one",)) for n in range(3)])
+    with working(engine, actor("note", work, limits=(one,)), threads=2) as broker:
+        begun.wait(20)
+        sender.send([post("other", queue="other"), post("note", delay=HOUR)])
+        with open_client(engine.url) as client:
+            assert mend(client, prefix="br") == 0
+        go.set()
+        queues.purge("work")
+        broker.join("work", timeout=10_000)

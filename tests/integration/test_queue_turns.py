@@ -13,6 +13,7 @@ import pytest
 from backroom.domain.limits import Limit, Rate
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
+from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, actor, post, running, until, working
 
@@ -159,7 +160,7 @@ def test_a_dead_worker_gives_its_places_within_a_limit_back(engine: Engine, send
     # A worker that took one, and is never heard of again.
     with open_client(engine.url) as client:
         fetch = Script(client, "fetch", prefix="br")
-        assert fetch("gone", 50, 4, 0, 1, 1, "one", 1, 0, 0, 0, "work", 0, 0, 0)[8:] != []
+        assert fetch("gone", 50, 4, 0, 1, 1, "one", 1, 0, 0, 0, "work", 0, 0, 0)[HEADER:] != []
         assert queues.depths()["work"].limited == 1
 
     with working(engine, actor("note", lambda message: ran.append(message["n"]), limits=(one,))):

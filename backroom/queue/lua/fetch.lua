@@ -7,7 +7,7 @@
 --          then for each queue: name, batch size (0: one by one), linger ms, 1 if ordered
 -- Reply  ms until the next message is due (-1: none), 1 if more could be taken at once, workers declared dead,
 --          messages taken back, of these buried as poison, 1 if this worker had no lease before, expired messages,
---          number of messages of this worker that somebody wants cancelled, their ids,
+--          entries whose message is gone although nobody has ended it, number of messages of this worker that somebody wants cancelled, their ids,
 --          then for each message: queue, number of its delivery in this reply, id, token, how often it was delivered, body
 
 local MOST_PROMOTED = 500
@@ -203,13 +203,15 @@ local function open(lane, waiting)
   return most
 end
 
-local HEADER = 8
-local reply, last, leases, delivery, bytes, scanned, expired, full = {0, 0, 0, 0, 0, 0, 0, 0}, HEADER, {}, 0, 0, 0, 0, false
+local HEADER = 9
+local reply, last, leases, delivery, bytes, scanned, expired, missing, full = {0, 0, 0, 0, 0, 0, 0, 0, 0}, HEADER, {}, 0, 0, 0, 0, 0, false
 
 -- Take up to `want` messages from one line; say how many, and whether the batch they go into must end.
 local function take_from_line(lane, line, want, batched)
   local key = line_key(lane.queue, line)
   local ids = call('LRANGE', key, 0, math.min(want, 1000) - 1)
+  -- Somebody has deleted the line by hand.
+  if #ids == 0 then return 0, false, true end
   local bodies = call('HMGET', MSGS, unpack(ids))
   local deliveries = call('EXISTS', DELIVERIES) == 1 and call('HMGET', DELIVERIES, unpack(ids)) or {}
   local alone = batched and call('EXISTS', ALONE) == 1 and call('HMGET', ALONE, unpack(ids)) or {}
@@ -224,6 +226,8 @@ local function take_from_line(lane, line, want, batched)
       break
     end
     used = i
+    -- What was cancelled, replaced or dropped leaves its id in the line, and a tombstone.
+    if not body and not call('ZSCORE', DONE, id) then missing = missing + 1 end
     if body and extras[i] then
       local expires, names, mode, unique = parse_extras(extras[i])
       if expires and expires <= clock then
@@ -285,6 +289,8 @@ local function take(lane, want)
   for _, class in ipairs(CLASSES) do
     if call('EXISTS', ring_key(lane.queue, class)) == 1 then classes[#classes + 1] = class end
   end
+  -- The count is wrong where lines were deleted by hand.
+  if #classes == 0 then call('HSET', QUEUES, lane.queue, 0) end
   local got, plan, ended = 0, {}, false
   if #classes > 1 and not lane.ordered then
     local turn = call('HINCRBY', base .. 'turns', lane.queue, want)
@@ -365,7 +371,7 @@ end
 for _, lane in ipairs(lanes) do wake(lane.queue, 1) end
 
 local header = {
-  due < 0 and -1 or math.max(0, due - clock), #lanes > 0 and 1 or 0, dead, back, buried, was_gone, expired, #asked,
+  due < 0 and -1 or math.max(0, due - clock), #lanes > 0 and 1 or 0, dead, back, buried, was_gone, expired, missing, #asked,
 }
 for i = 1, HEADER do reply[i] = header[i] end
 return reply
