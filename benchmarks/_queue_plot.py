@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._queue_report import CALLS, NOTHING, PICK_UP
-from benchmarks._queue_turns import OURS
+from benchmarks._queue_turns import is_ours
 from benchmarks.frame.figures import Figure
 from benchmarks.frame.report import Report
 
@@ -52,9 +52,9 @@ def _medians(found: Report, name: str) -> list[Figure]:
 
 def _rates(axis: Any, figures: Sequence[Figure], title: str) -> None:
     ranked = sorted(figures, key=lambda one: one.median)
-    ours = next((one.median for one in ranked if one.side == OURS), 0.0)
+    ours = max((one.median for one in ranked if is_ours(one.side)), default=0.0)
     labels = [
-        f"{one.median:,.0f}" if one.side == OURS else f"{one.median:,.0f}   (ours: {ours / one.median:.1f} times)"
+        f"{one.median:,.0f}" if is_ours(one.side) else f"{one.median:,.0f}   (ours: {ours / one.median:.1f} times)"
         for one in ranked
     ]
     _bars(axis, ranked, labels, title)
@@ -72,18 +72,18 @@ def _waits(axis: Any, figures: Sequence[Figure], title: str) -> None:
 
 
 def _bars(axis: Any, ranked: Sequence[Figure], labels: Sequence[str], title: str) -> None:
-    colours = [OUR_COLOUR if one.side == OURS else THEIR_COLOUR for one in ranked]
+    colours = [OUR_COLOUR if is_ours(one.side) else THEIR_COLOUR for one in ranked]
     values = [one.median for one in ranked]
     spread = [[one.median - one.lowest for one in ranked], [one.highest - one.median for one in ranked]]
     axis.barh(range(len(ranked)), values, xerr=spread, color=colours, error_kw={"ecolor": INK, "elinewidth": 0.8})
     axis.set_yticks(range(len(ranked)), [one.side for one in ranked])
     for at, (one, label) in enumerate(zip(ranked, labels, strict=True)):
-        weight = "bold" if one.side == OURS else "normal"
+        weight = "bold" if is_ours(one.side) else "normal"
         axis.annotate(
             label, (one.highest, at), (5, 0), textcoords="offset points", va="center", fontsize=8.5, weight=weight
         )
     for name in axis.get_yticklabels():
-        name.set_fontweight("bold" if name.get_text() == OURS else "normal")
+        name.set_fontweight("bold" if is_ours(name.get_text()) else "normal")
     axis.set_title(title, fontsize=10, loc="left", color=INK)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)

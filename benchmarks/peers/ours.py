@@ -14,7 +14,11 @@ from benchmarks.peers._jobs import tally
 from benchmarks.peers._place import Place, Side
 
 REQUIRES = ()
-SIDES = (Side(name="ours", jobs=16_000, threads=8, rank=0),)
+SIDES = (
+    Side(name="ours", jobs=16_000, threads=8, rank=0),
+    # For jobs that wait for something, as for stock.
+    Side(name="ours, 32 threads", jobs=10_000, threads=32, rank=0),
+)
 
 PREFIX = "bench"
 BATCH = 500
