@@ -20,6 +20,7 @@ HASHES = (
     "progress",
     "cancels",
     "endings",
+    "empty",
     "limited",
     "turns",
 )
@@ -53,6 +54,7 @@ class Truth:
         self.msgs: dict[str, str] = found.get("msgs", {})
         self.workers: dict[str, float] = dict(found.get("workers", []))
         self.done = {id for id, _ in found.get("done", [])}
+        self.empty = {place: int(left) for place, left in found.get("empty", {}).items()}
         self.dead = {id for id, _ in found.get("dead", [])}
         self.lines = {tuple(key.split(":")[1:]): ids for key, ids in self._with("line:")}
         self.rings = {tuple(key.split(":")[1:]): lines for key, lines in self._with("ring:")}
@@ -113,9 +115,11 @@ class Truth:
         places.update(id for ids in self.delayed.values() for id in ids)
         places.update(id for entries in self.limit_lists.values() for _, _, id in entries)
         places.update(list(self.inflight))
-        assert {id: places[id] for id in self.msgs} == dict.fromkeys(self.msgs, 1)
-        assert all(count == 1 for count in places.values())
         # A place in a line may outlive its message, until somebody comes to it; nothing else may.
+        for place, left in self.empty.items():
+            assert left > 0
+            places[place.rpartition("|")[2]] -= left
+        assert {id: count for id, count in places.items() if count} == dict.fromkeys(self.msgs, 1)
         assert set(self.inflight) | {id for ids in self.delayed.values() for id in ids} <= set(self.msgs)
         assert not (set(self.msgs) | self.dead) & self.done
         assert not set(self.msgs) & self.dead

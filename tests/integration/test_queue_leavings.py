@@ -59,6 +59,35 @@ def test_what_was_replaced_does_not_come_back_when_its_enqueue_is_repeated_in_th
     assert queues.find("m2")[0] == "queued"
 
 
+def test_an_id_that_comes_back_after_its_tombstone_has_gone_is_taken_once(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    for _ in range(2):
+        sender.send([post("note", id="m1")])
+        queues.cancel("m1")
+        with engine.client() as client:
+            # An hour later. Nobody has come to its place meanwhile.
+            client.delete("{br}:done")
+    sender.send([post("note", id="m1"), post("note", id="m2")])
+
+    with open_client(engine.url) as client:
+        taken = Script(client, "fetch", prefix="br")("w", 60_000, 9, 0, 0, 1, "work", 0, 0, 0)[8:][2::6]
+
+    assert taken == [b"m1", b"m2"]
+    assert queues.depths()["work"].inflight == 2
+    assert "{br}:empty" not in engine.all_keys()
+
+
+def test_purging_a_queue_spares_a_message_that_has_only_left_a_place_there(sender: Sender, queues: Queues):
+    sender.send([post("note", id="m1")])
+    queues.cancel("m1")
+    queues._client.delete("{br}:done")
+    sender.send([post("note", id="m1", queue="other")])
+
+    assert queues.purge("work") == 0
+    assert queues.find("m1")[0] == "queued"
+
+
 def test_a_zombies_last_words_about_its_progress_are_not_kept(engine: Engine, sender: Sender, queues: Queues):
     sender.send([post("note", id="m1")])
     queues.cancel("m1")

@@ -364,6 +364,12 @@ class QueueMachine(RuleBasedStateMachine):
                     self.client.hset(BASE + key, mapping=late)
         self.model.pass_an_hour()
 
+    @rule()
+    def forget_what_is_over(self) -> None:
+        """As when the tombstones have gone: an id may stand for another message."""
+        self.client.delete(f"{BASE}done", f"{BASE}endings")
+        self.model.over.clear()
+
     # -- what people ask for
 
     @precondition(lambda self: self.ids)
@@ -395,10 +401,11 @@ class QueueMachine(RuleBasedStateMachine):
     def move(self, way: list[str], limit: int) -> None:
         queue, to, _ = way
         before = Truth(self.client)
-        there = [id for (of, _), ids in before.lines.items() if of == queue for id in ids if id in before.msgs]
+        lined = {id for (of, _), ids in before.lines.items() if of == queue for id in ids}
+        there = [id for id in self.model.waiting([queue]) if id in lined]
         moved = self.queues.move(queue, to, limit=limit)
         after = Truth(self.client)
-        gone = [id for (of, _), ids in after.lines.items() if of == to for id in ids if id in there]
+        gone = [id for id in there if f'"queue_name":"{to}"' in after.msgs[id]]
         assert moved == len(gone) == min(limit, len(there))
         for id in gone:
             self.model.living[id].queue = to
@@ -434,11 +441,11 @@ class QueueMachine(RuleBasedStateMachine):
         before = {id: int(nth) for id, nth in there.keys.get("deliveries", {}).items()}
         assert before == {id: one.before for id, one in model.living.items() if one.before}
         assert set(there.keys.get("cancels", {})) == {id for id, one in model.living.items() if one.cancelling}
-        places = {id: queue for (queue, _), ids in there.lines.items() for id in ids}
-        places |= {id: queue for queue, ids in there.delayed.items() for id in ids}
-        places |= {id: queue for entries in there.limit_lists.values() for queue, _, id in entries}
-        places |= {id: one.queue for id, one in there.inflight.items()}
-        assert {id: places[id] for id in model.living} == {id: one.queue for id, one in model.living.items()}
+        places = {(id, queue) for (queue, _), ids in there.lines.items() for id in ids}
+        places |= {(id, queue) for queue, ids in there.delayed.items() for id in ids}
+        places |= {(id, queue) for entries in there.limit_lists.values() for queue, _, id in entries}
+        places |= {(id, one.queue) for id, one in there.inflight.items()}
+        assert {(id, one.queue) for id, one in model.living.items()} <= places
 
     def teardown(self) -> None:
         """A plain worker does all that is left, in no more calls than there are places, and leaves nothing behind."""

@@ -11,6 +11,8 @@
 --   line:<queue>:<line> list    ids, first in first out
 --   ring:<queue>:<class> list   the lines of a class that hold something; the first is served next, then goes to the end
 --   turns               hash    queue -> messages taken; decides when a lower class is served before a higher one
+--   empty               hash    "queue|line|id" -> places there that a message has left without being taken: it was cancelled,
+--                               discarded or replaced, and whoever comes to its place goes on
 --   delayed:<queue>     zset    "line|id" -> when it is due (ms, the server's clock)
 --   wake:<queue>        list    a few tokens that end a worker's blocking wait
 --   rules:<queue>       hash    what an operator has set: `state` paused or draining, `most` messages in flight,
@@ -47,7 +49,7 @@
 local base = KEYS[1]
 local MSGS, EXTRAS, QUEUES, WORKERS, BUSY = base .. 'msgs', base .. 'extras', base .. 'queues', base .. 'workers', base .. 'busy'
 local DELIVERIES, ALONE, PROGRESS, CANCELS = base .. 'deliveries', base .. 'alone', base .. 'progress', base .. 'cancels'
-local DONE, ENDINGS, LIMITED = base .. 'done', base .. 'endings', base .. 'limited'
+local DONE, ENDINGS, LIMITED, EMPTY = base .. 'done', base .. 'endings', base .. 'limited', base .. 'empty'
 local DEAD, BODIES, REASONS, DEAD_EXTRAS = base .. 'dead', base .. 'dead:bodies', base .. 'dead:reasons', base .. 'dead:extras'
 
 local CLASSES = {'1', '2', '3'}
@@ -160,6 +162,15 @@ end
 -- What is unique for a while stays so, whatever becomes of its message.
 local function unlock(id, mode, key)
   if key ~= '' and mode ~= 'p' and call('GET', base .. 'unique:' .. key) == id then call('DEL', base .. 'unique:' .. key) end
+end
+
+-- Whether this is a place that was left; then it is one no more. The same id may stand for a message again meanwhile, once
+-- its tombstone is gone, and that one has a place of its own.
+local function leave_empty(queue, line, id)
+  local place = queue .. '|' .. line .. '|' .. id
+  local left = tonumber(call('HGET', EMPTY, place) or 0)
+  if left == 1 then call('HDEL', EMPTY, place) elseif left > 1 then call('HINCRBY', EMPTY, place, -1) end
+  return left > 0
 end
 
 -- These are in flight no more: whoever waits for their limits may be next.

@@ -226,10 +226,12 @@ local function take_from_line(lane, line, want, batched)
   local deliveries = call('EXISTS', DELIVERIES) == 1 and call('HMGET', DELIVERIES, unpack(ids)) or {}
   local alone = batched and call('EXISTS', ALONE) == 1 and call('HMGET', ALONE, unpack(ids)) or {}
   local extras = call('EXISTS', EXTRAS) == 1 and call('HMGET', EXTRAS, unpack(ids)) or {}
+  local any_empty = call('EXISTS', EMPTY) == 1
   local token = call('INCRBY', base .. 'token', #ids) - #ids
   local used, given, ends, place = 0, 0, false, '|0|' .. lane.queue .. '|' .. line
   for i, id in ipairs(ids) do
     local body, before = bodies[i], tonumber(deliveries[i]) or 0
+    if any_empty and leave_empty(lane.queue, line, id) then body = nil end
     local single = batched and (alone[i] or before >= TRAVELS_ALONE)
     if body and ((bytes > 0 and bytes + #body > MOST_BYTES) or (single and batched.given + given > 0)) then
       full, ends = not single, true

@@ -7,6 +7,18 @@ local queue, gone = ARGV[1], 0
 
 even_if_full()
 
+local any_empty = call('EXISTS', EMPTY) == 1
+
+-- Those that are still in these places.
+local function at_home(line, ids)
+  if not any_empty then return ids end
+  local found = {}
+  for _, id in ipairs(ids) do
+    if not leave_empty(queue, line, id) then found[#found + 1] = id end
+  end
+  return found
+end
+
 local function drop(ids)
   for _, id in ipairs(ids) do gone = gone + call('HEXISTS', MSGS, id) end
   forget(ids)
@@ -14,7 +26,7 @@ end
 
 for _, class in ipairs(CLASSES) do
   for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, -1)) do
-    drop(call('LRANGE', line_key(queue, line), 0, -1))
+    drop(at_home(line, call('LRANGE', line_key(queue, line), 0, -1)))
     call('DEL', line_key(queue, line))
   end
   call('DEL', ring_key(queue, class))
@@ -33,9 +45,9 @@ for _, name in ipairs(call('HKEYS', limited_key(queue))) do
     for _, class in ipairs(CLASSES) do
       local key = base .. 'limited:' .. limit .. ':' .. class
       for _, entry in ipairs(call('LRANGE', key, 0, -1)) do
-        local of, _, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
+        local of, line, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
         if of == queue then
-          drop({id})
+          drop(at_home(line, {id}))
           call('LREM', key, 1, entry)
         end
       end

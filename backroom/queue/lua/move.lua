@@ -14,7 +14,7 @@ for _, class in ipairs(CLASSES) do
     local going = {}
     for _, id in ipairs(ids) do
       local body = call('HGET', MSGS, id)
-      if body then
+      if not leave_empty(from, line, id) and body then
         call('HSET', MSGS, id, (string.gsub(body, '^{"queue_name":"[^"]*"', '{"queue_name":"' .. to .. '"', 1)))
         going[#going + 1] = id
       end

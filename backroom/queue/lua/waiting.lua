@@ -25,8 +25,13 @@ local function due_at(id, body)
   end
 end
 
--- Its place in a line goes when a worker comes to it and finds no body.
+-- Its place in a line, or among those that wait for a limit, goes when somebody comes to it.
 local function drop_waiting(id, body)
   local due, queue, line = due_at(id, body)
-  if due then call('ZREM', delayed_key(queue), line .. '|' .. id) end
+  if due then
+    call('ZREM', delayed_key(queue), line .. '|' .. id)
+  else
+    queue, line = address(body)
+    if queue ~= '' then call('HINCRBY', EMPTY, queue .. '|' .. line .. '|' .. id, 1) end
+  end
 end
