@@ -13,6 +13,7 @@ from dramatiq.errors import ConnectionClosed
 
 from backroom.domain.errors import Full
 from backroom.queue.dialect import envelope, made_up
+from backroom.queue.faults import point
 from backroom.queue.open import Script
 from backroom.queue.unit import Unit, answers, arguments
 from backroom.queue.wire import Argument, encode, milliseconds
@@ -73,8 +74,10 @@ class Intake:
         body = encode(envelope(message, stored_as=stored_as))
         post: list[Argument] = [stored_as, message.queue_name, line, body, milliseconds(delay), b""]
         one = Unit(args=[0, int(always), 1, *post], posts=1, bytes=len(body))
+        point("before_send")
         try:
             reply, tries = self._script.counted(*arguments([one]))
+            point("after_send")
         except (redis.RedisError, OSError) as error:
             self._remember(self._unsure, message.message_id, stored_as)
             raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]  # Dramatiq has no types here

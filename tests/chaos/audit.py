@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,14 +12,16 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.chaos.jobs import MIX, QUEUES, Arm
+from tests.chaos.jobs import MIX, QUEUES, Arm, Job
 from tests.chaos.plan import Run
 from tests.chaos.sender import accepted
 from tests.chaos.stage import PREFIX, Stage
 
+MOST_SLOW = 12
+
 _BASE = f"{{{PREFIX}}}:"
 # What may be left of a queue that is empty: counters, and what is remembered of the past.
-_REMEMBERED = ("done", "endings", "turns", "token", "workers", "dead")
+_REMEMBERED = ("layout", "done", "endings", "turns", "token", "workers", "dead")
 _RAN = """
 SELECT min(at) FILTER (WHERE at > %(killed)s), count(*) FILTER (WHERE at <= %(killed)s)
 FROM runs WHERE n = %(n)s
@@ -28,16 +29,43 @@ FROM runs WHERE n = %(n)s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Killed:
-    """A worker that was killed.
+class Fallen:
+    """A worker that was killed, or stalled for longer than its lease.
 
     Attributes:
         at: When.
         held: The numbers of the jobs that it held.
+        killed: Whether it never came back.
     """
 
     at: datetime
     held: Sequence[int]
+    killed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovery:
+    """What became of the jobs that killed workers held.
+
+    Attributes:
+        after: Seconds from a kill until a job ran again; from the last one if more than one worker fell with it.
+        limited: The same for jobs under a limit, which wait for a place in it, too: those of the dead are free when
+            their leases have ended.
+        twice: Seconds from the first kill, for those whose next worker fell, too, before it had done them.
+        never: How many never ran again.
+        slow: Which ones took longest, and how long.
+    """
+
+    after: Sequence[float] = ()
+    limited: Sequence[float] = ()
+    twice: Sequence[float] = ()
+    never: int = 0
+    slow: Sequence[str] = ()
+
+    def within(self, share: float) -> float | None:
+        """The time within which this share was recovered; None where nothing was held."""
+        values = sorted(self.after)
+        return values[min(len(values) - 1, int(share * len(values)))] if values else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +83,7 @@ class Verdict:
         ran_again: Jobs that ran more than once although none of their runs failed; allowed.
         overtaken: Ordered jobs whose effect came before that of an earlier one; -1 where order is not promised.
         left_behind: What the engine still holds after the end, but memories.
-        recovered: Seconds from a worker's kill until what it held ran again.
-        unrecovered: How many of these never ran again.
+        recovery: What became of the jobs that killed workers held.
         seconds: How long it all took.
         faults: How often what happened.
     """
@@ -71,19 +98,9 @@ class Verdict:
     ran_again: int
     overtaken: int
     left_behind: Sequence[str]
-    recovered: Sequence[float]
-    unrecovered: int
+    recovery: Recovery
     seconds: float
     faults: dict[str, int] = field(default_factory=dict)
-
-    def recovered_after(self, share: float) -> float | None:
-        """The time within which this share was recovered; None where nothing was held."""
-        values = sorted(self.recovered)
-        return values[min(len(values) - 1, int(share * len(values)))] if values else None
-
-    @property
-    def median(self) -> float | None:
-        return statistics.median(self.recovered) if self.recovered else None
 
 
 def accepted_by(stage: Stage) -> set[int]:
@@ -139,18 +156,33 @@ def overtaken(connection: psycopg.Connection[Any]) -> int:
     return row[0] if row else 0
 
 
-def recovery(connection: psycopg.Connection[Any], kills: Iterable[Killed]) -> tuple[list[float], int]:
-    """How long after each kill what was held ran again, and how many never did."""
-    recovered, never = [], 0
-    for kill in kills:
-        for n in kill.held:
+def recovery(connection: psycopg.Connection[Any], fallen: Sequence[Fallen]) -> Recovery:
+    """How long after each kill what was held ran again."""
+    after: list[tuple[float, int]] = []
+    twice: list[float] = []
+    never = 0
+    for kill in fallen:
+        for n in kill.held if kill.killed else ():
             again, before = connection.execute(_RAN, {"killed": kill.at, "n": n}).fetchone() or (None, 0)
-            if again is not None:
-                recovered.append((again - kill.at).total_seconds())
-            elif not before:
-                never += 1
-            # Else its acknowledgement was on the way when the worker died.
-    return recovered, never
+            if again is None:
+                # Unless it ran before, its acknowledgement on the way when the worker died.
+                never += not before
+                continue
+            next_ones = [one for one in fallen if kill.at < one.at < again and n in one.held]
+            if next_ones:
+                twice.append((again - kill.at).total_seconds())
+            if not any(one.killed for one in next_ones):
+                # Otherwise it counts for the later kill.
+                last = max((one.at for one in next_ones), default=kill.at)
+                after.append(((again - last).total_seconds(), n))
+    slowest = sorted(after, reverse=True)[:MOST_SLOW]
+    return Recovery(
+        after=[seconds for seconds, n in after if Job(n=n).kind != "limited"],
+        limited=[seconds for seconds, n in after if Job(n=n).kind == "limited"],
+        twice=twice,
+        never=never,
+        slow=[f"{Job(n=n).kind} {n} {seconds:.1f} s" for seconds, n in slowest],
+    )
 
 
 def count(connection: psycopg.Connection[Any], query: str, *values: object) -> int:

@@ -18,7 +18,7 @@ def promises(verdicts: Sequence[Verdict], size: Size) -> list[dict[str, Any]]:
     ours = [one for one in verdicts if one.arm == "ours"]
     if not ours:
         return []
-    slowest = max((one.recovered_after(1.0) or 0.0 for one in ours), default=0.0)
+    slowest = max(one.recovery.within(1.0) or 0.0 for one in ours)
     checks = [
         (
             "accepted, at least",
@@ -30,7 +30,7 @@ def promises(verdicts: Sequence[Verdict], size: Size) -> list[dict[str, Any]]:
         ("effects doubled", sum(one.doubled for one in ours), 0),
         ("overtaken in an ordered queue", sum(one.overtaken for one in ours), 0),
         ("left behind in the engine", sum(len(one.left_behind) for one in ours), 0),
-        ("never ran again after a kill", sum(one.unrecovered for one in ours), 0),
+        ("never ran again after a kill", sum(one.recovery.never for one in ours), 0),
         ("resumed after a kill, slowest", round(slowest, 2), size.resumed_within),
     ]
     return [
@@ -50,7 +50,12 @@ def to_json(verdicts: Sequence[Verdict], size: Size, *, seed: int, skipped: Sequ
     figures = [
         {
             **msgspec.to_builtins(one),
-            "recovered": {"count": len(one.recovered), **dict(_recovery(one))},
+            "recovery": {
+                "count": len(one.recovery.after) + len(one.recovery.limited),
+                "never": one.recovery.never,
+                "slow": one.recovery.slow,
+                **dict(_recovery(one)),
+            },
         }
         for one in verdicts
     ]
@@ -75,10 +80,11 @@ def show(verdicts: Sequence[Verdict], size: Size, *, seed: int, skipped: Sequenc
         ("ran more than once (allowed)", [str(one.ran_again) for one in verdicts]),
         ("overtaken in the ordered queue", ["-" if one.overtaken < 0 else _bad(one.overtaken) for one in verdicts]),
         ("left behind in the engine", ["-" if one.arm == "stock" else _bad(len(one.left_behind)) for one in verdicts]),
-        ("held by killed workers", [str(len(one.recovered) + one.unrecovered) for one in verdicts]),
-        ("  of these never ran again", [_bad(one.unrecovered) for one in verdicts]),
+        ("held by killed workers", [str(_held(one)) for one in verdicts]),
+        ("  of these never ran again", [_bad(one.recovery.never) for one in verdicts]),
+        ("  of these fell with the next, too", [str(len(one.recovery.twice)) for one in verdicts]),
     ]
-    for name in ("p50", "p99", "max"):
+    for name in ("p50", "p99", "max", "max under a limit", "max of those that fell twice"):
         values = [dict(_recovery(one))[name] for one in verdicts]
         rows.append((f"recovered after, {name}", ["-" if value is None else f"{value:.1f} s" for value in values]))
     rows.append(("took", [f"{one.seconds:.0f} s" for one in verdicts]))
@@ -92,6 +98,8 @@ def show(verdicts: Sequence[Verdict], size: Size, *, seed: int, skipped: Sequenc
     for one in verdicts:
         if one.left_behind:
             console.print(f"left behind by {one.arm}, {one.run}: {', '.join(one.left_behind)}")
+        if (one.recovery.within(1.0) or 0.0) > size.resumed_within:
+            console.print(f"slowest after a kill, {one.arm}, {one.run}: {', '.join(one.recovery.slow)}")
     for reason in skipped:
         console.print(f"[yellow]skipped[/yellow] {reason}")
     checks = Table("ours", "measured", "wanted", "")
@@ -103,8 +111,14 @@ def show(verdicts: Sequence[Verdict], size: Size, *, seed: int, skipped: Sequenc
 
 
 def _recovery(one: Verdict) -> list[tuple[str, float | None]]:
-    values = {"p50": one.median, "p99": one.recovered_after(0.99), "max": one.recovered_after(1.0)}
+    values = {name: one.recovery.within(share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+    values["max under a limit"] = max(one.recovery.limited, default=None)
+    values["max of those that fell twice"] = max(one.recovery.twice, default=None)
     return [(name, value if value is None else round(value, 2)) for name, value in values.items()]
+
+
+def _held(one: Verdict) -> int:
+    return len(one.recovery.after) + len(one.recovery.limited) + one.recovery.never
 
 
 def _bad(value: int) -> str:

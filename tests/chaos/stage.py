@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,10 +60,13 @@ class Stage:
                 set_offset(self._clock(kind, number), 0.0)
 
     def close(self) -> None:
-        for process in [*self.workers.values(), *self.senders.values(), *filter(None, [self._line])]:
+        crew = [*self.workers.values(), *self.senders.values(), *filter(None, [self._line])]
+        for process in crew:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            process.wait(10)
+        for process in crew:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
             for pipe in filter(None, [process.stdin, process.stdout]):
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -84,8 +88,8 @@ class Stage:
     def logs(self) -> list[Path]:
         return sorted(self.home.glob("accepted.*"))
 
-    def client(self) -> redis.Redis:
-        return open_client(self.valkey_url)
+    def client(self, *, timeout: float = 5) -> redis.Redis:
+        return open_client(self.valkey_url, timeout=timedelta(seconds=timeout))
 
     # -- the crew
 

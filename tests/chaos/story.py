@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import redis
 
 from tests.chaos import audit
-from tests.chaos.audit import Killed, Verdict
+from tests.chaos.audit import Fallen, Verdict
 from tests.chaos.jobs import Arm
 from tests.chaos.plan import Fault, Run, Size, plan
 from tests.chaos.stage import Stage, home, until
@@ -59,7 +60,7 @@ class Story:
         self._run = run
         self._tell_somebody = tell
         self._names: dict[int, str] = {}
-        self._kills: list[Killed] = []
+        self._fallen: list[Fallen] = []
         self._faults: Counter[str] = Counter()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -123,17 +124,20 @@ class Story:
         at = audit.now()
         process.kill()
         process.wait(10)
-        with suppress(TimeoutError):
-            held = until(lambda: self._held(name), within=3, what="the engine says what it held", every=0.1)
-            self._kills.append(Killed(at=at, held=held[0]))
+        self._note_fallen(name, at=at, killed=True)
         self._hire(number)
 
-    def _held(self, name: str) -> list[list[int]]:
+    def _note_fallen(self, name: str, *, at: datetime, killed: bool) -> None:
         try:
-            with self._stage.client() as client:
-                return [audit.held_by(self._stage, client, name)]
+            with self._stage.client(timeout=1) as client:
+                held = audit.held_by(self._stage, client, name)
         except redis.RedisError:
-            return []
+            if (audit.now() - at).total_seconds() < self._stage.size.lease / 2:
+                self._later(self._now() + 0.3, lambda: self._note_fallen(name, at=at, killed=killed))
+            else:
+                self._faults["nobody saw what it held"] += 1
+        else:
+            self._fallen.append(Fallen(at=at, held=held, killed=killed))
 
     def _kill_sender(self, chance: float) -> None:
         number = self._pick(self._stage.senders, chance)
@@ -150,8 +154,11 @@ class Story:
         self._stage.kill_engine("postgres", signal.SIGQUIT)
 
     def _stall_worker(self, chance: float) -> None:
-        process = self._stage.workers[self._pick(self._stage.workers, chance)]
+        number = self._pick(self._stage.workers, chance)
+        process = self._stage.workers[number]
+        at = audit.now()
         os.kill(process.pid, signal.SIGSTOP)
+        self._note_fallen(self._names[number], at=at, killed=False)
         self._later(self._now() + self._stage.size.lease + 2, lambda: _continue(process.pid))
 
     def _stall_valkey(self, chance: float) -> None:
@@ -222,7 +229,6 @@ class Story:
         with stage.client() as client:
             waiting, dead = audit.still_queued(stage, client)
             left = audit.left_behind(client) if stage.arm == "ours" else []
-        recovered, never = audit.recovery(connection, self._kills)
         return Verdict(
             arm=stage.arm,
             run=self._run,
@@ -234,8 +240,7 @@ class Story:
             ran_again=audit.ran_again(connection),
             overtaken=audit.overtaken(connection) if stage.arm == "ours" else -1,
             left_behind=left[:20],
-            recovered=recovered,
-            unrecovered=never,
+            recovery=audit.recovery(connection, self._fallen),
             seconds=seconds,
             faults=dict(self._faults),
         )

@@ -16,20 +16,24 @@ from pathlib import Path
 import dramatiq
 import psycopg
 import pytest
+import typer
 
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import open_client
 from backroom.queue.sender import Sender
+from tests.chaos import __main__ as chaos
 from tests.chaos import audit, clock, jobs, report
-from tests.chaos.audit import Verdict
+from tests.chaos.audit import Fallen, Recovery, Verdict
 from tests.chaos.jobs import MIX, TABLES, Effects, Job
 from tests.chaos.plan import KILLS, Size, plan
 from tests.chaos.sender import accepted
 from tests.chaos.stage import ROOT, until
+from tests.pages import blocks
 
 JOBS = 200
 LEASE = 1.0
 PATIENCE = 60
+PAGE = ROOT / "docs" / "how-to" / "prove-it.md"
 
 # Where a worker dies, and at which passing. The engine promotes what is due, takes back what the dead
 # held and claims for the living in one script, so `mid_fetch` is in the middle of all three.
@@ -169,8 +173,43 @@ def test_nothing_is_lost_and_nothing_doubled_when_everything_breaks_at_once():
     assert done.returncode == 0
 
 
+def test_what_the_page_shows_can_be_run():
+    shown = list(blocks(PAGE))
+    commands = [line.partition("#")[0].split() for block in shown for line in block.text.splitlines()]
+    asked = [words[3:] for words in commands if words[:3] == ["python", "-m", "tests.chaos"]]
+    ledger: list[tuple[str, int]] = []
+    names: dict = {}
+
+    for words in asked:
+        assert typer.main.get_command(chaos.app).make_context("chaos", words).params["only"]
+    for block in shown:
+        if block.language == "python":
+            exec(block.text, names)
+    names["book"](7, ledger)
+
+    assert len(asked) == 3
+    assert ledger == [("take", 7), ("give", 7)]
+
+
+def test_a_point_of_ones_own_kills_at_the_passing_that_was_asked_for():
+    program = "from backroom.queue.faults import point\nfor n in range(5): print(n, flush=True); point('mine')"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(ROOT), "BACKROOM_QUEUE_FAULT": "mine:3"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout.split() == ["0", "1", "2"]
+    assert done.stderr == "killed at fault point mine\n"
+
+
 def test_every_named_place_is_on_the_page():
-    page = (ROOT / "docs" / "how-to" / "prove-it.md").read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     code = "".join(file.read_text("utf-8") for file in (ROOT / "backroom" / "queue").glob("*.py"))
     named = set(re.findall(r'(?<!`)\bpoint\("([a-z_]+)"\)', code))
 
@@ -201,8 +240,29 @@ def test_a_loss_is_found_and_breaks_the_run(tables: psycopg.Connection, tmp_path
     size = Size(jobs=3, kills=1, engine_kills=0, span=1, lease=4)
     assert broken(verdict(lost=1), size) == ["lost"]
     assert broken(verdict(doubled=1), size) == ["effects doubled"]
-    assert broken(verdict(recovered=[3.0, 21.0]), size) == ["resumed after a kill, slowest"]
+    assert broken(verdict(recovery=Recovery(after=[3.0, 21.0])), size) == ["resumed after a kill, slowest"]
     assert broken(verdict(), size) == []
+
+
+def test_what_falls_with_a_second_worker_is_measured_from_there(tables: psycopg.Connection):
+    first = audit.now()
+    for n, seconds in ((1, 16), (2, 31), (3, 31), (4, -1)):
+        tables.execute("INSERT INTO runs VALUES (%s, 'w', %s)", (n, first + timedelta(seconds=seconds)))
+    killed, stalled = first + timedelta(seconds=15.5), first + timedelta(seconds=15)
+
+    found = audit.recovery(
+        tables,
+        [
+            Fallen(at=first, held=[1, 2, 3, 4, 5]),
+            Fallen(at=killed, held=[2]),
+            Fallen(at=stalled, held=[3], killed=False),
+        ],
+    )
+
+    # The fourth was done and about to be acknowledged; the fifth never ran.
+    assert sorted(found.after) == [15.5, 16, 16]
+    assert found.twice == [31, 31]
+    assert found.never == 1
 
 
 def broken(one: Verdict, size: Size) -> list[str]:
@@ -210,9 +270,9 @@ def broken(one: Verdict, size: Size) -> list[str]:
 
 
 def verdict(**more: object) -> Verdict:
-    usual = dict.fromkeys(("lost", "stranded", "dead", "doubled", "ran_again", "overtaken", "unrecovered"), 0)
+    usual = dict.fromkeys(("lost", "stranded", "dead", "doubled", "ran_again", "overtaken"), 0)
     return Verdict(
-        **{"arm": "ours", "run": "kills", "accepted": 3, "left_behind": [], "recovered": [], "seconds": 1.0}
+        **{"arm": "ours", "run": "kills", "accepted": 3, "left_behind": [], "recovery": Recovery(), "seconds": 1.0}
         | usual
         | more
     )

@@ -167,6 +167,20 @@ def test_a_dead_worker_gives_its_places_within_a_limit_back(engine: Engine, send
         until(lambda: sorted(ran) == [0, 1])
 
 
+def test_what_a_dead_worker_had_in_a_limit_goes_before_those_that_wait_for_it(engine: Engine, sender: Sender):
+    sender.send([post("note", n, limits=("one",)) for n in range(10)])
+    one, ran = Limit(name="one", concurrent=1), []
+    with open_client(engine.url) as client:
+        # It takes the first, the others wait for the limit; then it is never heard of again.
+        assert Script(client, "fetch", prefix="br")("gone", 50, 20, 0, 1, 1, "one", 1, 0, 0, 0, "work", 0, 0, 0)
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]), limits=(one,))):
+        until(lambda: len(ran) == 10)
+
+    assert ran[0] == 0
+    assert sorted(ran) == list(range(10))
+
+
 def test_a_rate_spreads_starts_and_counts_no_attempt(engine: Engine, sender: Sender):
     starts: list[float] = []
     limit = Limit(name="calls", rate=Rate(20, per=timedelta(seconds=1), burst=5))

@@ -109,8 +109,9 @@ local function set_opening(name, limit, opens)
   if opens ~= math.huge then sooner(opens) end
 end
 
--- Whether a message may go in; if not it waits for the limit that is reached.
-local function let_in(queue, line, id, names)
+-- Whether a message may go in; if not it waits for the limit that is reached: before the others if it was in already,
+-- and its worker died.
+local function let_in(queue, line, id, names, was_in)
   local passing = {}
   for limit in string.gmatch(names, '[^,]+') do
     local name = limit_name(limit)
@@ -118,7 +119,7 @@ local function let_in(queue, line, id, names)
     if limits[name] then
       local free, opens = free_at(limit, limits[name])
       if free < 1 then
-        call('RPUSH', base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1), queue .. '|' .. line .. '|' .. id)
+        call(was_in and 'LPUSH' or 'RPUSH', base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1), queue .. '|' .. line .. '|' .. id)
         call('HINCRBY', limited_key(queue), name, 1)
         call('HINCRBY', LIMITED, queue, 1)
         set_opening(name, limit, opens)
@@ -245,7 +246,7 @@ local function take_from_line(lane, line, want, batched)
       if expires and expires <= clock then
         finish(id, 'expired')
         body, expired = nil, expired + 1
-      elseif names ~= '' and not let_in(lane.queue, line, id, names) then
+      elseif names ~= '' and not let_in(lane.queue, line, id, names, before > 0) then
         body = nil
       elseif mode == 'q' then
         unlock(id, mode, unique)
@@ -338,12 +339,14 @@ for _, id in ipairs(asked) do
 end
 local was_gone = call('ZADD', WORKERS, clock + lease_ms, worker)
 local dead, back, buried = 0, 0, 0
-if ARGV[4] == '1' then dead, back, buried = reap() end
 trim()
 
 local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
 for name in pairs(limits) do open_limits(name) end
+-- Only now, so that the places which the dead had in a limit go to what they held, and not to those who wait.
+if ARGV[4] == '1' then dead, back, buried = reap() end
+if dead > 0 then sooner(clock + 1) end
 local any_limited = call('EXISTS', LIMITED) == 1
 
 local lanes = {}
