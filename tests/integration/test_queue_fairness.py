@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backroom.queue.hub import HEADER
 from backroom.queue.open import Script, open_client
+from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, post, running
 

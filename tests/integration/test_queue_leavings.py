@@ -11,6 +11,7 @@ import pytest
 from backroom.domain.limits import Limit
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
+from backroom.queue.rows import HEADER
 from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.wire import OneOfAKind
@@ -71,7 +72,7 @@ def test_an_id_that_comes_back_after_its_tombstone_has_gone_is_taken_once(
     sender.send([post("note", id="m1"), post("note", id="m2")])
 
     with open_client(engine.url) as client:
-        taken = Script(client, "fetch", prefix="br")("w", 60_000, 9, 0, 0, 1, "work", 0, 0, 0)[8:][2::6]
+        taken = Script(client, "fetch", prefix="br")("w", 60_000, 9, 0, 0, 1, "work", 0, 0, 0)[HEADER:][2::6]
 
     assert taken == [b"m1", b"m2"]
     assert queues.depths()["work"].inflight == 2

@@ -518,7 +518,7 @@ def run(engine: Engine, *, examples: int, steps: int, **more: object) -> None:
 def test_every_message_is_in_one_place_and_comes_to_an_end(engine: Engine):
     run(
         engine,
-        examples=int(os.environ.get("QUEUE_MODEL_EXAMPLES", "40")),
+        examples=int(os.environ.get("QUEUE_MODEL_EXAMPLES", "100")),
         steps=40,
         derandomize=True,
         phases=[Phase.generate],

@@ -12,6 +12,7 @@ import dramatiq
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
+from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import actor, post, running, until
 
@@ -47,7 +48,7 @@ def test_a_worker_with_full_hands_does_not_begin_what_others_took_from_it(tmp_pa
         until(lambda: [one.name for one in queues.workers()] == [name])
         queues.rule("work", intake="open")
         for _, _, id, token, _, _ in zip(
-            *[iter(fetch("heir", 60_000, 3, 0, 0, 1, "work", 0, 0, 0)[8:])] * 6, strict=True
+            *[iter(fetch("heir", 60_000, 3, 0, 0, 1, "work", 0, 0, 0)[HEADER:])] * 6, strict=True
         ):
             settle("heir", 1, "done", id, token, 60_000, "", "", 0)
         assert queues.find("third")[0] == "done"

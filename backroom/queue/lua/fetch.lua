@@ -232,15 +232,15 @@ local function take_from_line(lane, line, want, batched)
   local used, given, ends, place = 0, 0, false, '|0|' .. lane.queue .. '|' .. line
   for i, id in ipairs(ids) do
     local body, before = bodies[i], tonumber(deliveries[i]) or 0
-    if any_empty and leave_empty(lane.queue, line, id) then body = nil end
+    local left = any_empty and leave_empty(lane.queue, line, id)
+    if left then body = nil end
     local single = batched and (alone[i] or before >= TRAVELS_ALONE)
     if body and ((bytes > 0 and bytes + #body > MOST_BYTES) or (single and batched.given + given > 0)) then
       full, ends = not single, true
       break
     end
     used = i
-    -- What was cancelled, replaced or dropped leaves its id in the line, and a tombstone.
-    if not body and not call('ZSCORE', DONE, id) then missing = missing + 1 end
+    if not body and not left and not call('ZSCORE', DONE, id) then missing = missing + 1 end
     if body and extras[i] then
       local expires, names, mode, unique = parse_extras(extras[i])
       if expires and expires <= clock then
