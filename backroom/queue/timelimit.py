@@ -9,6 +9,9 @@ from time import monotonic
 import structlog
 from dramatiq.middleware import TimeLimit, TimeLimitExceeded, raise_thread_exception
 
+# In seconds. Python may drop an exception that strikes in a callback or a finaliser. Long, for whoever is cleaning up.
+STRIKE_AGAIN = 30.0
+
 log = structlog.get_logger()
 
 
@@ -22,6 +25,10 @@ class SafeTimeLimit(TimeLimit):
 
 # The stock manager's class is private; its instance is not.
 class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that is found at run time
+    def __init__(self, interval: int, *, logger: object) -> None:
+        super().__init__(interval, logger=logger)
+        self._struck: set[int] = set()
+
     def _handle_deadlines(self) -> None:
         now = monotonic()
         # The lock is held while the exception is raised, so that a job which ends now is either before or after it.
@@ -29,14 +36,16 @@ class _Manager(type(TimeLimit().manager)):  # type: ignore[misc]  # a class that
             for thread, deadline in self.deadlines.items():
                 if deadline and now >= deadline:
                     log.warning("job.cut", thread=thread)
-                    self.deadlines[thread] = None
+                    self.deadlines[thread] = now + STRIKE_AGAIN
+                    self._struck.add(thread)
                     raise_thread_exception(thread, TimeLimitExceeded)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
 
     def remove_timeout(self, thread_id: int) -> None:
         try:
             with self.mu:
-                deadline, self.deadlines[thread_id] = self.deadlines.get(thread_id), None
-                if deadline is None:
+                self.deadlines[thread_id] = None
+                if thread_id in self._struck:
+                    self._struck.discard(thread_id)
                     # Raised, but not yet delivered: the job is over, so take it back.
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
         except TimeLimitExceeded:
