@@ -114,18 +114,23 @@ class Story:
         getattr(self, f"_{fault.kind.replace(' ', '_')}")(fault.chance)
 
     def _kill_worker(self, chance: float) -> None:
-        up = {number: name for number, name in self._names.items() if self._stage.is_up(name)}
-        if not up:
-            # All are still beginning: there would be nothing to lose.
-            self._later(self._now() + 0.5, lambda: self._kill_worker(chance))
+        number = self._pick_at_work(chance, self._kill_worker)
+        if number is None:
             return
-        number = self._pick(up, chance)
-        name, process = up[number], self._stage.workers[number]
+        name, process = self._names[number], self._stage.workers[number]
         at = audit.now()
         process.kill()
         process.wait(10)
         self._note_fallen(name, at=at, killed=True)
         self._hire(number)
+
+    def _pick_at_work(self, chance: float, what: Callable[[float], None]) -> int | None:
+        """A worker that has begun; where none has there is nothing to lose yet, so it is put off."""
+        up = {number: name for number, name in self._names.items() if self._stage.is_up(name)}
+        if up:
+            return self._pick(up, chance)
+        self._later(self._now() + 0.5, lambda: what(chance))
+        return None
 
     def _note_fallen(self, name: str, *, at: datetime, killed: bool) -> None:
         try:
@@ -154,7 +159,9 @@ class Story:
         self._stage.kill_engine("postgres", signal.SIGQUIT)
 
     def _stall_worker(self, chance: float) -> None:
-        number = self._pick(self._stage.workers, chance)
+        number = self._pick_at_work(chance, self._stall_worker)
+        if number is None:
+            return
         process = self._stage.workers[number]
         at = audit.now()
         os.kill(process.pid, signal.SIGSTOP)
