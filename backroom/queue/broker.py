@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(seconds=15)
 MOST_IN_A_BATCH = 1000
+PLAIN = Lane()
 
 
 class ValkeyBroker(SparseSignals):
@@ -132,7 +133,7 @@ class ValkeyBroker(SparseSignals):
 
     def lane(self, queue: str) -> Lane:
         """How the messages of a queue travel."""
-        return self._lanes.get(queue) or Lane()
+        return self._lanes.get(queue, PLAIN)
 
     def get_actor(self, actor_name: str) -> Actor[..., Any]:
         """An actor by its name.
@@ -194,6 +195,9 @@ class ValkeyBroker(SparseSignals):
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """As Dramatiq does; nothing begins that may be somebody else's by now."""
+        # The most frequent of all, and hardly anybody listens.
+        if signal == "ack" and not self._listening("before_ack"):
+            return
         subject = args[0] if args else None
         if signal == "process_message" and isinstance(subject, Delivery):
             work_on(subject)
@@ -216,6 +220,9 @@ class ValkeyBroker(SparseSignals):
         Raises:
             HandOnLost: The message was a success, but what follows from it cannot be enqueued.
         """
+        if signal == "ack" and not self._listening("after_ack"):
+            work_on(None)
+            return
         delivery = args[0] if args else None
         if not isinstance(delivery, Delivery):
             super().emit_after(signal, *args, **kwargs)

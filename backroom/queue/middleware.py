@@ -39,6 +39,22 @@ class RetriesUndecided(Retries):
         super().after_process_message(broker, message, result=result, exception=exception)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
 
 
+class PipelinesAsked(Pipelines):
+    """Dramatiq's pipelines, for messages that have a next one. The others are the many."""
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Send the next one, if there is one."""
+        if message.options.get("pipe_target") is not None:
+            super().after_process_message(broker, message, result=result, exception=exception)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
+
+
 def usual() -> list[Middleware]:
     """A new list of them. Hooks after a message run from its end to its beginning, so `Decide` is asked first."""
     return [
@@ -46,7 +62,7 @@ def usual() -> list[Middleware]:
         SafeTimeLimit(),
         ShutdownNotifications(),
         Callbacks(),
-        Pipelines(),
+        PipelinesAsked(),
         RetriesUndecided(),
         CurrentMessage(),
         Decide(),

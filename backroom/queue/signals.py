@@ -14,7 +14,7 @@ Hook = Callable[..., object]
 class SparseSignals(Broker):
     """A broker that remembers which middleware has something to do at a signal. Otherwise like Dramatiq's own."""
 
-    _heard_by: list[Middleware]
+    _count: int
     _hooks: dict[str, list[tuple[Hook, Middleware]]]
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
@@ -39,9 +39,9 @@ class SparseSignals(Broker):
         self.logger.critical("Unexpected failure in %s of %r.", name, middleware, exc_info=True)  # noqa: LOG014 - called in one
 
     def _listening(self, name: str) -> list[tuple[Hook, Middleware]]:
-        # Compared by identity, one pointer each: the list may be changed by whoever likes.
-        if self.__dict__.get("_heard_by") != self.middleware:
-            self._heard_by, self._hooks = list(self.middleware), {}
+        # Middleware comes, and may go; that one takes the place of another unseen, nobody does.
+        if self.__dict__.get("_count") != len(self.middleware):
+            self._count, self._hooks = len(self.middleware), {}
         found = self._hooks.get(name)
         if found is None:
             order = self.middleware if name.startswith("before_") else reversed(self.middleware)
