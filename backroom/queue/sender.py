@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -33,10 +34,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Waiting:
-    """A unit, and where its answer goes."""
+    """A unit, where its answer goes, and since when somebody waits for it."""
 
     unit: Unit
     reply: Future[Answer] | asyncio.Future[Answer]
+    since: float = 0.0
 
     def answer(self, said: Answer | BackroomError) -> None:
         if self.reply.done():
@@ -64,6 +66,11 @@ class _Buffer:
             raise Full("the buffer before the queue")
         self._waiting.extend(waiting)
         self._posts += posts
+
+    def drain(self) -> list[_Waiting]:
+        left, self._posts = list(self._waiting), 0
+        self._waiting.clear()
+        return left
 
     def next_call(self) -> Iterator[_Waiting]:
         posts = size = 0
@@ -163,7 +170,7 @@ class AsyncSender:
     Args:
         client: Its connection; it must not repeat commands by itself.
         prefix: What every key starts with.
-        timeout: How long a caller waits at most.
+        timeout: How long a caller waits, or a quarter longer at most.
         most_waiting: How many posts may wait to be sent.
     """
 
@@ -223,38 +230,45 @@ class AsyncSender:
             # Nothing is sent that could bring the news, so ask.
             await self._guard.look_async(self._client)
             self._guard.check()
-        loop = asyncio.get_running_loop()
+        loop, now = asyncio.get_running_loop(), time.monotonic()
         futures: list[asyncio.Future[Answer]] = [loop.create_future() for _ in sent]
-        self._buffer.add([_Waiting(unit=one, reply=reply) for one, reply in zip(sent, futures, strict=True)])
+        self._buffer.add([_Waiting(unit=one, reply=reply, since=now) for one, reply in zip(sent, futures, strict=True)])
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._run())
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.gather(*futures)
-        except TimeoutError:
-            raise QueueAway("no answer in time") from None
+        # The pump answers in time, so nobody needs a clock of their own.
+        return [await futures[0]] if len(futures) == 1 else await asyncio.gather(*futures)
 
     async def _run(self) -> None:
-        while self._buffer:
-            # One turn of the loop, so that callers that are ready now travel in this call.
-            await asyncio.sleep(0)
-            group = list(self._buffer.next_call())
-            if group:
-                await self._call(group)
-                await self._guard.look_async(self._client)
+        try:
+            while self._buffer:
+                # One turn of the loop, so that callers that are ready now travel in this call.
+                await asyncio.sleep(0)
+                group = list(self._buffer.next_call())
+                if group:
+                    await self._call(group)
+                    await self._guard.look_async(self._client)
+        finally:
+            # Only if we were interrupted is anybody left.
+            for one in self._buffer.drain():
+                one.answer(QueueAway("the sender was interrupted"))
 
     async def _call(self, group: list[_Waiting]) -> None:
         sent = [one.unit for one in group]
+        # Whoever has waited longest decides; but an engine that was slow just now gets a moment.
+        left = group[0].since + self._timeout - time.monotonic()
         point("before_send")
         try:
             with queue_away():
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(max(left, self._timeout / 4)):
                     reply: Any = await self._script.repeatable(*arguments(sent))
             point("after_send")
-        except QueueAway as error:
-            log.warning("queue.away", waiting=len(self._buffer), error=type(error.__cause__).__name__)
+        except BaseException as error:
+            said = error if isinstance(error, QueueAway) else QueueAway("interrupted while sending")
+            log.warning("queue.away", waiting=len(self._buffer), error=type(error.__cause__ or error).__name__)
             for one in group:
-                one.answer(error)
+                one.answer(said)
+            if said is not error:
+                raise
         else:
             for one, answer in zip(group, answers(reply, sent), strict=True):
                 one.answer(answer)

@@ -255,3 +255,25 @@ def test_everybody_who_waits_for_an_answer_gets_it(engine: Engine):
         await client.aclose()
 
     asyncio.run(story())
+
+
+async def _told_when_interrupted(engine: Engine) -> list[BaseException | list]:
+    client = open_async_client(engine.url)
+    sender = AsyncSender(client, prefix="br", timeout=timedelta(seconds=20))
+    engine.pause()
+    try:
+        first = asyncio.create_task(sender.send([post("note")]))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(sender.send([post("note")]))
+        await asyncio.sleep(0)
+        sender._pump.cancel()
+        return await asyncio.gather(first, second, return_exceptions=True)
+    finally:
+        engine.resume()
+        await client.aclose()
+
+
+def test_nobody_waits_for_ever_for_a_sender_that_was_interrupted(engine: Engine):
+    told = asyncio.run(_told_when_interrupted(engine))
+
+    assert [type(one) for one in told] == [QueueAway, QueueAway]
