@@ -43,18 +43,6 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     settings.cache_clear()
 
 
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
-
-
 def run(*words: str, code: int = 0, said: str = "") -> str:
     done = CliRunner().invoke(cli.build(words), words, catch_exceptions=False, input=said)
     assert done.exit_code == code, done.output

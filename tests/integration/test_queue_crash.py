@@ -23,7 +23,7 @@ from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
+from tests.integration.queue_engine import Engine, actor, post, until, working
 from tests.integration.queue_wire import Wire
 
 PROGRAM = Path(__file__).with_name("queue_worker.py")
@@ -64,24 +64,6 @@ class Crew:
         for process in self.processes:
             process.kill()
             process.wait()
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
 
 
 @pytest.fixture

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 
 @pytest.mark.parametrize("counted", [True, False])

@@ -27,12 +27,6 @@ SOON = 20_000
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
 def broker(engine: Engine) -> Iterator[ValkeyBroker]:
     broker = ValkeyBroker(engine.url, prefix=engine.prefix)
     yield broker

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from dramatiq.middleware import Pipelines
 
 from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
-from tests.integration.queue_engine import Engine, running, until
+from tests.integration.queue_engine import Engine, until
 from tests.integration.queue_sides import (
     HOME,
     OURS,
@@ -30,12 +29,6 @@ from tests.integration.queue_sides import (
     sending,
 )
 from tests.integration.queue_wire import Wire
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
 
 
 @pytest.fixture(autouse=True)

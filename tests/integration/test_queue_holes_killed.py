@@ -20,17 +20,11 @@ from dramatiq.results.backends import RedisBackend
 from backroom.queue.answers import Answers, AsyncAnswers
 from backroom.queue.open import open_async_client, open_client
 from backroom.queue.sender import Sender
-from tests.integration.queue_engine import Engine, post, running, until
+from tests.integration.queue_engine import Engine, post, until
 from tests.integration.queue_sides import OURS, STOCK, Shift, Side, at_work, declared, message, send, sending, watch
 
 AS_IT_COMES = timedelta(0)
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
 
 
 @contextmanager

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import dramatiq
 import pytest
 import redis
 
 from backroom.queue.open import Script
-from tests.integration.queue_engine import Engine, running, until
+from tests.integration.queue_engine import Engine, until
 from tests.integration.queue_sides import (
     NO_LOTTERY,
     OURS,
@@ -29,12 +27,6 @@ from tests.integration.queue_wire import Wire
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=1500)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
 
 
 @pytest.fixture(autouse=True)

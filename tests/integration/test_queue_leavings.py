@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from backroom.domain.limits import Limit
 from backroom.queue.open import Script, open_client
@@ -15,27 +11,9 @@ from backroom.queue.rows import HEADER
 from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.wire import OneOfAKind
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
 
 
 def test_what_was_replaced_does_not_go_on_waiting_for_its_time(sender: Sender, queues: Queues):

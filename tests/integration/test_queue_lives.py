@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import structlog
@@ -21,28 +19,10 @@ from backroom.queue.ops import Queues
 from backroom.queue.running import Running
 from backroom.queue.sender import AsyncSender, Sender
 from backroom.queue.wire import OneOfAKind
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 HOUR = timedelta(hours=1)
 AT_ONCE = Backoff(first=timedelta(milliseconds=1), longest=timedelta(milliseconds=2))
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
 
 
 # One of a kind

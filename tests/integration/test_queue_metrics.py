@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,24 +24,12 @@ from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.queue.tally import BOUNDS, Tally
 from tests.house import TestHouse, free_port
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "watch-with-prometheus.md"
 AT_ONCE = Backoff(first=timedelta(milliseconds=1), longest=timedelta(milliseconds=2))
 
 Samples = Mapping[tuple[str, str, str], float]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
 
 
 def read(url: str, **headers: str) -> Samples:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,28 +15,10 @@ from backroom.queue.open import open_async_client, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import AsyncSender, Sender
 from backroom.queue.wire import Once, Posted
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(seconds=2)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
 
 
 def calls(engine: Engine, command: str) -> int:

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from backroom.domain.limits import Limit, Rate
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 
 def worked(engine: Engine, expected: int, *, threads: int = 1, **options) -> list:

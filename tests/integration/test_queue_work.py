@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import dramatiq
 import pytest
@@ -20,27 +18,9 @@ from backroom.queue.decide import BatchFailed
 from backroom.queue.open import open_client
 from backroom.queue.ops import BODIES_AT_ONCE, Queues
 from backroom.queue.sender import Sender
-from tests.integration.queue_engine import Engine, actor, post, running, until, working
+from tests.integration.queue_engine import Engine, actor, post, until, working
 
 AT_ONCE = Backoff(first=timedelta(milliseconds=1), longest=timedelta(milliseconds=2))
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with running(tmp_path) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sender(engine: Engine) -> Iterator[Sender]:
-    with open_client(engine.url) as client:
-        yield Sender(client, prefix="br")
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix="br")
 
 
 def test_a_stock_dramatiq_program_runs(engine: Engine):
