@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 import redis
 import structlog
@@ -20,6 +20,7 @@ LAYOUT = 2
 LONGEST_WAIT = 1.0
 LONGEST_RECONNECT = 1.0
 FIRST_RECONNECT = 0.05
+ENGINE_TICK = 0.1
 # How long a token that ends a wait is kept, should nobody be waiting.
 INTERRUPTION_MS = 2_000
 
@@ -138,7 +139,16 @@ class Fetcher:
 
     def _wait_for_messages(self, seconds: float) -> None:
         keys = [self._own_wake_key(), *(f"{self._base}wake:{queue}" for queue in self._queues())]
-        self._client.blpop(keys, timeout=min(seconds, self._longest_wait))
+        # The engine looks at its time-outs ten times a second (`hz`). What is due sooner is not to be late for that.
+        alarm = Timer(seconds, self.interrupt) if seconds < self._longest_wait else None
+        if alarm:
+            alarm.daemon = True
+            alarm.start()
+        try:
+            self._client.blpop(keys, timeout=min(seconds + ENGINE_TICK, self._longest_wait))
+        finally:
+            if alarm:
+                alarm.cancel()
 
     def _fetch_once(self, room: int) -> float:
         """Fetch, and say how long the next fetch may wait for something new."""
