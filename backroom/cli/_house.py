@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 import sysconfig
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,8 @@ from backroom.domain.errors import CannotStart
 from backroom.embedded import Engines, open_home
 from backroom.embedded.note import free_port, port_is_free
 from backroom.settings import EVERYWHERE, Settings, local_url
+from backroom.shelf import Shelves
+from backroom.words import Words
 
 DOOR_WITHIN = timedelta(seconds=60)
 WORKER_WITHIN = timedelta(seconds=30)
@@ -35,6 +38,7 @@ ASK_EVERY = timedelta(milliseconds=100)
 REQUEST_WITHIN_SECONDS = 5.0
 # Beyond the stop window of its own.
 WORKER_LEAVES_WITHIN = timedelta(seconds=5)
+HEART = Path(__file__).parent.parent
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
 NEWCOMER = {
     "name": "Ada",
@@ -83,6 +87,7 @@ def keep_house(settings: Settings, *, procfile: Path, simulate: bool) -> int:
         for name in sweep(home):
             screen.news("", f"left behind by an earlier start and stubborn: {name}: killed")
         _need_port(settings)
+        need_shelves(settings)
         commands = _procfile.read(procfile)
         engines = Engines(home)
         try:
@@ -103,6 +108,32 @@ def _need_port(settings: Settings) -> None:
             f"port {settings.port} on {host} is taken",
             mend=f"stop what listens there, or choose another one: PORT={settings.port + 1} make up",
         )
+
+
+def need_shelves(settings: Settings) -> None:
+    """Read what stands on the shelves, before a worker fails at it and the house says that it is open.
+
+    Raises:
+        CannotStart: A file cannot be read: which, where, and why.
+    """
+    try:
+        shelves = Shelves(settings.shelves)
+        # Each of them is read when somebody asks for it.
+        _ = shelves.jobs, shelves.rules, shelves.channels, Words(shelves.templates)
+    except Exception as error:
+        # Whatever a file raises. The last frame that is neither ours nor Python's own says where.
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if "importlib" not in frame.filename and HEART not in Path(frame.filename).parents
+        ]
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "the shelves"
+        if isinstance(error, SyntaxError):
+            place = f"{error.filename}:{error.lineno}"
+        raise CannotStart(
+            f"{place}: {type(error).__name__}: {error}",
+            mend="mend the file, or take its package out of BACKROOM_SHELVES; `backroom shelf` reads them all",
+        ) from error
 
 
 def _furnish(settings: Settings, engines: Engines, screen: Screen, *, simulate: bool) -> House:
