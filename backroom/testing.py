@@ -39,10 +39,11 @@ from backroom.queue.open import Script, base, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.post import post_for
 from backroom.queue.rows import HEADER, fetched, question, unpacked
+from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.wire import Envelope, Once, decode, milliseconds
 from backroom.tools import HandOn, House
-from workers.bind import bind
+from workers.bind import bind, post_of
 
 MOST_RUNS = 10_000
 LEASE = timedelta(minutes=5)
@@ -109,6 +110,7 @@ class JobQueue:
             Script(broker.client, name, prefix=broker.prefix) for name in ("fetch", "settle", "hasten")
         )
         broker.readers.register(self)
+        self._running = Running(broker.client, prefix=broker.prefix)
         bind(broker, jobs, self._house(tools))
 
     def send(self, message: Message, *, id: str = "", delay: timedelta = timedelta(0), once: Once | None = None) -> str:
@@ -254,11 +256,7 @@ class JobQueue:
         raise LookupError(f"no job of this queue takes {kind.__name__}: give it to job_queue(...)")
 
     def _hand_on(self, later: Sequence[HandOn]) -> None:
-        posts = []
-        for one in later:
-            once = Once(key=one.id, window=one.once) if one.once else None
-            posts.append(post_for(self._job_for(type(one.message)), one.message, id=one.id, delay=one.delay, once=once))
-        self._sender.send(posts)
+        self._sender.send([post_of(self._job_for(type(one.message)), one) for one in later])
 
     def _house(self, tools: Mapping[str, Any]) -> House:
         world: dict[str, Any] = {
@@ -277,8 +275,8 @@ class JobQueue:
             "stopping": lambda: False,
             "pause": lambda _: None,
             "cancelled": lambda one: self.life(one).cancelling,
-            "progress": lambda *_: None,
-            "admit": lambda *_: None,
+            "progress": self._running.progress,
+            "admit": self._running.admit,
         }
         return House(**world | dict(tools))
 

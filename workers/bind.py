@@ -15,7 +15,9 @@ from backroom.domain.errors import BackroomError, EngineAway, Invalid, Outcome, 
 from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.queue.delivery import Delivery
-from backroom.tools import House, Tools
+from backroom.queue.post import post_for
+from backroom.queue.wire import Once, Post
+from backroom.tools import HandOn, House, Tools
 from workers.traced import ID, traceparent
 
 log = structlog.get_logger()
@@ -50,6 +52,12 @@ def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House, *, elsewher
                 "ordered": job.ordered,
             }
         dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
+
+
+def post_of(job: Job, later: HandOn) -> Post:
+    """What a job has handed on, ready for the queue."""
+    once = Once(key=later.id, window=later.once) if later.once else None
+    return post_for(job, later.message, id=later.id, delay=later.delay, once=once, trace=later.trace)
 
 
 def run_one(job: Job, house: House, envelope: dramatiq.Message[Any]) -> Any:

@@ -28,16 +28,14 @@ from backroom.queue.broker import ValkeyBroker
 from backroom.queue.counted import CountedSender
 from backroom.queue.metrics import Metrics
 from backroom.queue.middleware import usual
-from backroom.queue.post import post_for
 from backroom.queue.running import Running
 from backroom.queue.tally import Tally
-from backroom.queue.wire import Once, Post
 from backroom.settings import Settings, settings
 from backroom.shelf import Shelves, carriers
 from backroom.store.unit import Store
 from backroom.tools import HandOn, House
 from backroom.words import Words
-from workers.bind import bind
+from workers.bind import bind, post_of
 from workers.isolation import Cells
 from workers.sight import Sighting
 from workers.tie import end_with
@@ -115,7 +113,7 @@ def furnish(
     running = Running(client, prefix=settings.key_prefix)
 
     def hand_on(later: Sequence[HandOn]) -> None:
-        sender.send([_post(shelves, one) for one in later])
+        sender.send([post_of(shelves.job_for(type(one.message)), one) for one in later])
 
     def answer(message: str, outcome: Mapping[str, Any]) -> None:
         answers.give(message, msgspec.json.encode(outcome))
@@ -218,9 +216,3 @@ class NoOrphan(Middleware):
             worker.stop(timeout=ORPHAN_GRACE_MS)
             broker.close()
             os._exit(1)
-
-
-def _post(shelves: Shelves, later: HandOn) -> Post:
-    job = shelves.job_for(type(later.message))
-    once = Once(key=later.id, window=later.once) if later.once else None
-    return post_for(job, later.message, id=later.id, delay=later.delay, once=once, trace=later.trace)

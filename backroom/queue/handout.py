@@ -44,7 +44,8 @@ class Handout:
     @property
     def paused(self) -> bool:
         """Whether the worker wants nothing just now."""
-        return any(consumer.paused for consumer in self._worker.consumers.values())
+        # A copy, made in one step: the worker may still be adding consumers.
+        return any(consumer.paused for consumer in list(self._worker.consumers.values()))
 
     @property
     def unfinished_tasks(self) -> int:

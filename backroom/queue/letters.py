@@ -5,36 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from backroom.domain.errors import Invalid
-from backroom.queue.life import Life, State, life
-from backroom.queue.open import Script, queue_away
+from backroom.queue.open import Ask, in_rows
 from backroom.queue.wire import USUAL_LINE, Envelope, decode, encode, pack
-
-if TYPE_CHECKING:
-    import redis
 
 MOST_LISTED = 1_000
 # So many are looked at in one page, and put back or dropped in one call.
 PAGE = 200
 # So many bodies are read in one step; the engine does nothing else meanwhile.
 BODIES_AT_ONCE = 20
-SCRIPTS = (
-    "depths",
-    "find",
-    "dead",
-    "letters",
-    "revive",
-    "discard",
-    "workers",
-    "cancel",
-    "rule",
-    "peek",
-    "move",
-    "flush",
-    "gone",
-)
 # What is noted in a message while it is tried.
 NOTED = {"attempt", "errors", "parked"}
 
@@ -67,17 +47,8 @@ class Dead:
 class DeadLetters:
     """Every method raises `QueueAway` where Valkey does not answer."""
 
-    def __init__(self, client: redis.Redis, *, prefix: str) -> None:
-        self._scripts = {name: Script(client, name, prefix=prefix) for name in SCRIPTS}
-
-    def life(self, id: str) -> Life:
-        """What became of a message."""
-        return life(id, self._ask("find", id))
-
-    def find(self, id: str) -> tuple[State, bytes | None]:
-        """Where a message is, and its body where it still has one."""
-        found = self.life(id)
-        return found.state, found.body or None
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
 
     def dead(self, limit: int = 100, after: str = "") -> list[Dead]:
         """The dead letters, newest first.
@@ -155,16 +126,12 @@ class DeadLetters:
                 broken.append(dead.id)
         return self._revive(readable), broken
 
-    def discard(self, id: str) -> bool:
-        """Drop a message that is dead or waits; say whether it was dropped. What a worker holds is left to it."""
-        return int(self._ask("discard", "any", id)[0]) == 1
-
     def discard_dead(self, ids: Sequence[str]) -> int:
         """Drop dead letters in one step; say how many there were. What is not dead stays."""
         return sum(self._ask("discard", "dead", *ids)) if ids else 0
 
     def _letters(self, ids: Sequence[bytes]) -> list[Dead]:
-        return [_dead(*row) for some in rows(ids, BODIES_AT_ONCE) for row in rows(self._ask("letters", *some), 4)]
+        return [_dead(*row) for some in in_rows(ids, BODIES_AT_ONCE) for row in in_rows(self._ask("letters", *some), 4)]
 
     def _revive(self, messages: Sequence[Envelope]) -> int:
         if not messages:
@@ -175,15 +142,6 @@ class DeadLetters:
             for value in (one.message_id, one.queue_name, one.options.get("line", USUAL_LINE), pack(one))
         ]
         return sum(self._ask("revive", *args))
-
-    def _ask(self, script: str, *args: str | bytes | float) -> Any:
-        with queue_away():
-            return self._scripts[script].repeatable(*args)
-
-
-def rows(values: Sequence[Any], width: int) -> list[Sequence[Any]]:
-    """A flat reply, so many values at a time."""
-    return [values[at : at + width] for at in range(0, len(values), width)]
 
 
 def _revived(dead: Dead, message: object = None) -> Envelope:

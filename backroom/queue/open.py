@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -131,8 +131,28 @@ class Script:
             return self(*args), 2
 
 
+class Ask:
+    """Any script of ours that may be repeated, by its name.
+
+    Every call raises `QueueAway` where the engine does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, *, prefix: str) -> None:
+        self._open = cache(lambda name: Script(client, name, prefix=prefix))
+
+    def __call__(self, name: str, *args: str | bytes | float) -> Any:
+        """Run it, and return the engine's reply as it is."""
+        with queue_away():
+            return self._open(name).repeatable(*args)
+
+
+def in_rows(values: Sequence[Any], width: int) -> list[Sequence[Any]]:
+    """The flat reply of a script, so many values at a time."""
+    return [values[at : at + width] for at in range(0, len(values), width)]
+
+
 class AsyncScript:
-    """The same for an event loop."""
+    """A `Script` for an event loop."""
 
     def __init__(self, client: redis.asyncio.Redis, name: str, *, prefix: str) -> None:
         self._script = cast("Callable[..., Awaitable[Any]]", client.register_script(source(name)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from backroom.domain.errors import Invalid, QueueAway
+from backroom.domain.errors import Invalid
 from backroom.domain.limits import Limit, Rate
-from backroom.queue.letters import DeadLetters, rows
+from backroom.queue.letters import BODIES_AT_ONCE, DeadLetters
 from backroom.queue.life import Life, State, life
-from backroom.queue.open import AsyncScript, base, queue_away
+from backroom.queue.open import Ask, AsyncScript, base, in_rows, queue_away
+from backroom.queue.post import limit_numbers
 from backroom.queue.wire import Envelope, decode, milliseconds
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 Intake = Literal["open", "paused", "draining"]
 Cancelled = Literal["cancelled", "asked", "dead", "done", "unknown"]
-
-# So many bodies are read in one step; the engine does nothing else meanwhile.
-BODIES_AT_ONCE = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +76,7 @@ class Queues(DeadLetters):
     """Every method raises `QueueAway` where Valkey does not answer."""
 
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
-        super().__init__(client, prefix=prefix)
+        super().__init__(Ask(client, prefix=prefix))
         self._client = client
         self._limits = f"{base(prefix)}limits"
         self._dead = f"{base(prefix)}dead"
@@ -87,7 +85,7 @@ class Queues(DeadLetters):
         """How much each queue holds, by name."""
         now = time.time_ns() // 1_000_000
         found = {}
-        for name, ready, delayed, inflight, limited, intake, most, mark, sent, age in rows(self._ask("depths"), 10):
+        for name, ready, delayed, inflight, limited, intake, most, mark, sent, age in in_rows(self._ask("depths"), 10):
             found[name.decode()] = Depth(
                 queue=name.decode(),
                 ready=ready,
@@ -145,20 +143,16 @@ class Queues(DeadLetters):
 
     def limit(self, limit: Limit) -> None:
         """Have a limit be this, for every worker from its next fetch on, whatever jobs declare."""
-        rate = limit.rate
-        numbers = (rate.count, milliseconds(rate.per), rate.burst) if rate else (0, 0, 0)
-        with queue_away():
-            self._client.hset(self._limits, limit.name, "|".join(map(str, (limit.concurrent, *numbers))))
+        self._ask("limit", limit.name, "|".join(map(str, limit_numbers(limit))))
 
     def usual_limit(self, name: str) -> bool:
         """Have a limit be what jobs declare again; say whether it was anything else."""
-        with queue_away():
-            return bool(self._client.hdel(self._limits, name))
+        return bool(self._ask("limit", name, ""))
 
     def peek(self, queue: str, limit: int = 10) -> list[Envelope]:
         """The messages that wait in a queue, those first that are taken next; what cannot be read is left out."""
         found = []
-        for id, body in rows(self._ask("peek", queue, max(1, min(limit, BODIES_AT_ONCE))), 2):
+        for id, body in in_rows(self._ask("peek", queue, max(1, min(limit, BODIES_AT_ONCE))), 2):
             try:
                 found.append(decode(body, id=id.decode()))
             except Invalid:
@@ -177,6 +171,15 @@ class Queues(DeadLetters):
         """What became of a message."""
         return life(id, self._ask("find", id))
 
+    def find(self, id: str) -> tuple[State, bytes | None]:
+        """Where a message is, and its body where it still has one."""
+        found = self.life(id)
+        return found.state, found.body or None
+
+    def discard(self, id: str) -> bool:
+        """Drop a message that is dead or waits; say whether it was dropped. What a worker holds is left to it."""
+        return int(self._ask("discard", "any", id)[0]) == 1
+
     def cancel(self, id: str) -> Cancelled:
         """Cancel a message: at once while it waits; what runs is asked to stop, and what fails then does not return."""
         return cast("Cancelled", self._ask("cancel", id).decode())
@@ -185,7 +188,7 @@ class Queues(DeadLetters):
         """Who has a lease."""
         return [
             WorkerSeen(name=name.decode(), lease_left=timedelta(milliseconds=left), holds=holds)
-            for name, left, holds in rows(self._ask("workers"), 3)
+            for name, left, holds in in_rows(self._ask("workers"), 3)
         ]
 
     def dead_count(self) -> int:
@@ -209,21 +212,6 @@ class Queues(DeadLetters):
         found = [self._ask("gone", one, int(counted)) for one in names]
         return sum(held for held, _ in found), sum(buried for _, buried in found)
 
-    def check_durability(self) -> list[str]:
-        """What keeps this engine from keeping its word; empty where an accepted message is on disk."""
-        wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-        try:
-            with queue_away():
-                found = self._client.config_get(*wanted)
-        except QueueAway as error:
-            return [f"its configuration cannot be read ({type(error.__cause__).__name__})"]
-        config = {_text(name): _text(value) for name, value in cast("dict[Any, Any]", found).items()}
-        return [
-            f"{name} is {config.get(name, 'unknown')}, not {value}"
-            for name, value in wanted.items()
-            if config.get(name) != value
-        ]
-
 
 class AsyncQueues:
     """The same for the front door, as far as it needs it."""
@@ -246,7 +234,3 @@ def _limit(name: str, value: bytes) -> Limit:
     concurrent, count, period, burst = map(int, value.split(b"|"))
     rate = Rate(count, timedelta(milliseconds=period), max(1, burst)) if period else None
     return Limit(name=name, rate=rate, concurrent=concurrent)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -1,12 +1,12 @@
-"""The post of a job's message: what the job declares about queueing, with the message's own values."""
+"""What a job declares about queueing, for the engine: with a message's own values, and as the scripts' numbers."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from backroom.domain.job import Job, Message
-from backroom.domain.limits import Unique
-from backroom.queue.wire import Once, OneOfAKind, Post
+from backroom.domain.limits import Limit, Unique
+from backroom.queue.wire import Once, OneOfAKind, Post, milliseconds
 
 
 def post_for(
@@ -36,6 +36,12 @@ def post_for(
         expires=job.expires + delay if job.expires is not None else None,
         trace=trace,
     )
+
+
+def limit_numbers(limit: Limit) -> list[int]:
+    """A limit as the scripts have it: how many at once, then count, period in ms and burst of its rate; 0 for none."""
+    rate = limit.rate
+    return [limit.concurrent, *((rate.count, milliseconds(rate.per), rate.burst) if rate else (0, 0, 0))]
 
 
 def _one_of_a_kind(unique: Unique, job: str, message: Message) -> OneOfAKind:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from backroom.domain.limits import Limit
 from backroom.queue.delivery import Held, Lane
 from backroom.queue.dialect import opened
+from backroom.queue.post import limit_numbers
 from backroom.queue.wire import decode, milliseconds
 
 HEADER = 9
@@ -46,9 +47,7 @@ def question(lanes: Mapping[str, Lane], *, limits: Sequence[Limit], capacity: in
     """
     asked: list[str | int] = [capacity, int(judges), len(limits), len(lanes)]
     for limit in limits:
-        rate = limit.rate
-        asked += [limit.name, limit.concurrent]
-        asked += [rate.count, milliseconds(rate.per), rate.burst] if rate else [0, 0, 0]
+        asked += [limit.name, *limit_numbers(limit)]
     for queue, lane in lanes.items():
         asked += [queue, lane.batch, milliseconds(lane.linger), int(lane.ordered)]
     return asked

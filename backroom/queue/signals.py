@@ -41,7 +41,9 @@ class SparseSignals(Broker):
     def _listening(self, name: str) -> list[tuple[Hook, Middleware]]:
         # Middleware comes, and may go; that one takes the place of another unseen, nobody does.
         if self.__dict__.get("_count") != len(self.middleware):
-            self._count, self._hooks = len(self.middleware), {}
+            # The hooks first: a thread that sees the new count must not find the old ones.
+            self._hooks = {}
+            self._count = len(self.middleware)
         found = self._hooks.get(name)
         if found is None:
             order = self.middleware if name.startswith("before_") else reversed(self.middleware)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
@@ -32,3 +33,11 @@ def queues(engine: Engine) -> Iterator[Queues]:
     """Looks at its queues."""
     with open_client(engine.url) as client:
         yield Queues(client, prefix="br")
+
+
+@pytest.fixture
+def broker(engine: Engine) -> Iterator[ValkeyBroker]:
+    """A Dramatiq program's own."""
+    broker = ValkeyBroker(engine.url, prefix=engine.prefix)
+    yield broker
+    broker.close()

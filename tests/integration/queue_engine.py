@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,51 @@ def until(true: Callable[[], object], *, within: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline, f"{true} did not become true"
         time.sleep(0.01)
+
+
+class Processes:
+    """Worker processes that are killed when the test is over, and what their jobs wrote down: a line for each run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, program: Path, *args: object) -> subprocess.Popen[bytes]:
+        with (self.folder / "workers.log").open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, str(program), *map(str, args)],
+                env={**os.environ, "PYTHONPATH": str(program.parents[2])},
+                stdout=out,
+                stderr=out,
+            )
+        self.processes.append(process)
+        until((self.folder / f"up.{process.pid}").exists, within=30)
+        return process
+
+    def runs(self) -> list[list[str]]:
+        with suppress(FileNotFoundError):
+            return [line.split() for line in (self.folder / "runs").read_text().splitlines()]
+        return []
+
+    def ran(self) -> Counter[str]:
+        return Counter(run[0] for run in self.runs())
+
+    def dismiss(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def let_pass(engine: Engine, span: timedelta) -> None:
+    """Wait until so much time has passed by the engine's clock."""
+    with engine.client() as client:
+
+        def now() -> float:
+            seconds, micros = client.time()
+            return seconds + micros / 1_000_000
+
+        later = now() + span.total_seconds()
+        until(lambda: now() > later)
 
 
 @contextmanager

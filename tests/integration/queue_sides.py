@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,7 +15,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from backroom.domain.backoff import Backoff
 from backroom.queue.broker import ValkeyBroker
-from tests.integration.queue_engine import Engine, until
+from tests.integration.queue_engine import Engine, Processes
 
 PROGRAM = Path(__file__).with_name("queue_sides_worker.py")
 HOME = PROGRAM.parents[2]
@@ -121,51 +117,20 @@ def at_work(
         broker.close()
 
 
-class Shift:
-    """Worker processes of one side over one engine, to be killed; each run of a job is a line in a file."""
+class Shift(Processes):
+    """Worker processes of one side over one engine, to be killed."""
 
     def __init__(self, side: Side, engine: Engine, folder: Path, *, patience: timedelta) -> None:
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder)
         self.side = side
         self.engine = engine
-        self.folder = folder
         # How long a silent worker keeps what it holds.
         self.patience = patience
-        self.processes: list[subprocess.Popen[bytes]] = []
-        folder.mkdir(exist_ok=True)
 
     def hire(self, *, threads: int = 1) -> subprocess.Popen[bytes]:
-        patience = str(round(self.patience / timedelta(milliseconds=1)))
-        with (self.folder / "workers.log").open("ab") as out:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    str(PROGRAM),
-                    self.side.name,
-                    self.engine.url,
-                    patience,
-                    str(self.folder),
-                    str(threads),
-                ],
-                env={**os.environ, "PYTHONPATH": str(HOME)},
-                stdout=out,
-                stderr=out,
-            )
-        self.processes.append(process)
-        until((self.folder / f"up.{process.pid}").exists, within=30)
-        return process
-
-    def runs(self) -> list[list[str]]:
-        with contextlib.suppress(FileNotFoundError):
-            return [line.split() for line in (self.folder / "runs").read_text().splitlines()]
-        return []
-
-    def ran(self) -> Counter[str]:
-        return Counter(run[0] for run in self.runs())
-
-    def dismiss(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        patience = round(self.patience / timedelta(milliseconds=1))
+        return self.start(PROGRAM, self.side.name, self.engine.url, patience, self.folder, threads)
 
 
 def watch(true: Callable[[], object], *, stays: timedelta) -> None:

@@ -19,7 +19,6 @@ from dramatiq.errors import QueueNotFound
 
 from backroom.domain.errors import Invalid
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from tests.integration.queue_engine import Engine, running, until
 
@@ -37,19 +36,6 @@ def engine(shared: Engine) -> Engine:
     with shared.client() as client:
         client.flushall()
     return shared
-
-
-@pytest.fixture
-def broker(engine: Engine) -> Iterator[ValkeyBroker]:
-    broker = ValkeyBroker(engine.url, prefix=engine.prefix)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix=engine.prefix)
 
 
 @pytest.fixture

@@ -115,6 +115,7 @@ def test_a_drain_lets_nothing_in_and_ends_when_all_is_done_but_what_is_due_later
     sender.send([post("note", delay=timedelta(hours=1))])
 
     with working(engine, actor("note", lambda message: None)):
+        until(queues.workers)
         printed = run("queue", "drain", "work", "--wait", "--within", "60s")
 
     assert (

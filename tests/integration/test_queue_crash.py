@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,47 +21,23 @@ from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.rows import HEADER
 from backroom.queue.sender import Sender
-from tests.integration.queue_engine import Engine, actor, post, until, working
+from tests.integration.queue_engine import Engine, Processes, actor, post, until, working
 from tests.integration.queue_wire import Wire
 
 PROGRAM = Path(__file__).with_name("queue_worker.py")
 HOME = PROGRAM.parents[2]
 
 
-class Crew:
-    """Worker processes over one engine, and what they wrote down."""
+class Crew(Processes):
+    """Worker processes over one engine."""
 
     def __init__(self, engine: Engine, folder: Path, *, lease: timedelta) -> None:
+        super().__init__(folder)
         self.engine = engine
-        self.folder = folder
         self.lease = lease
-        self.processes: list[subprocess.Popen[bytes]] = []
 
     def hire(self, *, threads: int = 4) -> subprocess.Popen[bytes]:
-        args = [self.engine.url, str(round(self.lease.total_seconds() * 1000)), str(self.folder), str(threads)]
-        with (self.folder / "workers.log").open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), *args],
-                env={**os.environ, "PYTHONPATH": str(HOME)},
-                stdout=out,
-                stderr=out,
-            )
-        self.processes.append(process)
-        until((self.folder / f"up.{process.pid}").exists, within=30)
-        return process
-
-    def runs(self) -> list[list[str]]:
-        with contextlib.suppress(FileNotFoundError):
-            return [line.split() for line in (self.folder / "runs").read_text().splitlines()]
-        return []
-
-    def ran(self) -> Counter[str]:
-        return Counter(run[0] for run in self.runs())
-
-    def dismiss(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        return self.start(PROGRAM, self.engine.url, round(self.lease.total_seconds() * 1000), self.folder, threads)
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ from dramatiq.results.backends import RedisBackend as ResultsInValkey
 
 from backroom.domain.errors import Invalid
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from tests.integration.queue_engine import Engine, running, until
 
@@ -55,12 +54,6 @@ def broker(engine: Engine) -> Iterator[ValkeyBroker]:
     broker.emit_after("process_boot")
     yield broker
     broker.close()
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix=engine.prefix)
 
 
 @contextmanager

@@ -19,24 +19,10 @@ from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend as ResultsInValkey
 
 from backroom.queue.broker import ValkeyBroker
-from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from tests.integration.queue_engine import Engine, running, until
 
 SOON = 20_000
-
-
-@pytest.fixture
-def broker(engine: Engine) -> Iterator[ValkeyBroker]:
-    broker = ValkeyBroker(engine.url, prefix=engine.prefix)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def queues(engine: Engine) -> Iterator[Queues]:
-    with open_client(engine.url) as client:
-        yield Queues(client, prefix=engine.prefix)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from backroom.queue.ops import Queues
 from backroom.queue.running import Running
 from backroom.queue.sender import AsyncSender, Sender
 from backroom.queue.wire import OneOfAKind
-from tests.integration.queue_engine import Engine, actor, post, until, working
+from tests.integration.queue_engine import Engine, actor, let_pass, post, until, working
 
 HOUR = timedelta(hours=1)
 AT_ONCE = Backoff(first=timedelta(milliseconds=1), longest=timedelta(milliseconds=2))
@@ -138,7 +138,7 @@ def test_every_end_frees_the_key(engine: Engine, sender: Sender, queues: Queues,
 def test_a_message_past_its_time_is_not_run_and_says_so(engine: Engine, sender: Sender, queues: Queues):
     ran: list[int] = []
     sender.send([post("note", 1, id="late", expires=timedelta(milliseconds=1)), post("note", 2, expires=HOUR)])
-    time.sleep(0.01)
+    let_pass(engine, timedelta(milliseconds=2))
 
     with working(engine, actor("note", lambda message: ran.append(message["n"]))) as broker:
         broker.join("work", timeout=10_000)
@@ -289,10 +289,21 @@ def test_a_queue_over_its_mark_takes_nothing_more_but_what_follows_from_work(
 def test_a_queue_that_is_too_far_behind_takes_nothing_more(engine: Engine, sender: Sender, queues: Queues):
     queues.rule("work", age=timedelta(milliseconds=1))
     sender.send([post("note", 1)])
-    time.sleep(0.01)
+    let_pass(engine, timedelta(milliseconds=2))
 
     with pytest.raises(Full, match="too far behind"):
         sender.send([post("note", 2)])
+
+
+def test_a_queue_is_as_far_behind_as_its_oldest_message_whoever_is_next(engine: Engine, sender: Sender, queues: Queues):
+    sender.send([post("note", 1, id="gone", app="b"), post("note", 2, app="a")])
+    let_pass(engine, timedelta(milliseconds=2))
+    queues.cancel("gone")
+    queues.rule("work", age=timedelta(milliseconds=1))
+
+    # The first place in line is empty, and the second one's message is old.
+    with pytest.raises(Full, match="too far behind"):
+        sender.send([post("note", 3, app="b")])
 
 
 def test_a_queue_that_is_drained_is_worked_off_and_takes_nothing_in(engine: Engine, sender: Sender, queues: Queues):

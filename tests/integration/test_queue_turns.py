@@ -236,3 +236,34 @@ def test_a_paused_queue_waits_and_goes_on_where_it_was(engine: Engine, sender: S
         until(lambda: len(ran) == 6)
 
     assert queues.depths()["work"].intake == "open"
+
+
+def test_a_limit_that_an_operator_eases_lets_those_in_who_wait_for_it(engine: Engine, sender: Sender, queues: Queues):
+    ran: list[int] = []
+    declared = Limit(name="calls", rate=Rate(1, per=timedelta(hours=1), burst=2))
+    sender.send([post("note", n, limits=("calls",)) for n in range(5)])
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]), limits=(declared,))):
+        until(lambda: queues.depths()["work"].limited == 3)
+        queues.limit(Limit(name="calls", rate=Rate(1_000, per=timedelta(seconds=1), burst=1_000)))
+        until(lambda: sorted(ran) == list(range(5)))
+
+    assert queues.limits()["calls"].rate == Rate(1_000, per=timedelta(seconds=1), burst=1_000)
+
+
+def test_a_limit_that_is_as_declared_again_counts_what_was_started_meanwhile(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    ran: list[int] = []
+    declared = Limit(name="calls", rate=Rate(1, per=timedelta(hours=1), burst=2))
+    queues.limit(Limit(name="calls", rate=Rate(1_000, per=timedelta(seconds=1), burst=1_000)))
+
+    with working(engine, actor("note", lambda message: ran.append(message["n"]), limits=(declared,))) as broker:
+        sender.send([post("note", n, limits=("calls",)) for n in range(5)])
+        broker.join("work", timeout=20_000)
+        assert queues.usual_limit("calls")
+        assert not queues.usual_limit("calls")
+        sender.send([post("note", n, limits=("calls",)) for n in range(5, 10)])
+        until(lambda: queues.depths()["work"].limited == 3)
+
+    assert sorted(ran) == list(range(7))

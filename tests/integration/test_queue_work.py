@@ -11,6 +11,7 @@ import pytest
 from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
 from dramatiq.middleware import AgeLimit, Retries, TimeLimitExceeded
 
+from backroom.cli._checks import check_valkey
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import Cancel, Full, Invalid, QueueAway, Snooze, StoreAway
 from backroom.queue.broker import ValkeyBroker
@@ -441,17 +442,18 @@ def test_workers_and_depths_can_be_seen(engine: Engine, sender: Sender, queues: 
     assert not refused
 
 
-def test_the_engines_durability_is_checked(engine: Engine, queues: Queues):
-    assert queues.check_durability() == []
+def test_the_engines_durability_is_checked(engine: Engine):
+    assert check_valkey(engine.url, prefix="br").state == "ok"
 
     with engine.client() as client:
         client.config_set("appendfsync", "everysec")
+        one_second = check_valkey(engine.url, prefix="br")
         client.config_set("maxmemory-policy", "allkeys-lru")
+        would_evict = check_valkey(engine.url, prefix="br")
 
-    assert queues.check_durability() == [
-        "appendfsync is everysec, not always",
-        "maxmemory-policy is allkeys-lru, not noeviction",
-    ]
+    assert (one_second.state, would_evict.state) == ("doubtful", "doubtful")
+    assert "appendfsync everysec" in one_second.found
+    assert "allkeys-lru" in would_evict.found
 
 
 def test_a_full_engine_can_still_be_emptied(engine: Engine, sender: Sender, queues: Queues):

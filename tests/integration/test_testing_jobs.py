@@ -10,7 +10,8 @@ import pytest
 from backroom.domain.backoff import Backoff
 from backroom.domain.errors import Cancel, Invalid, Partial, Snooze
 from backroom.domain.job import AppMessage, Message, job
-from backroom.domain.limits import Unique
+from backroom.domain.limits import Limit, Rate, Unique
+from backroom.queue.ops import Queues
 from backroom.testing import JobQueue, job_queue
 from backroom.tools import Tools
 
@@ -178,3 +179,83 @@ def test_an_engine_of_its_own_starts_where_none_is_given():
         queue.run()
 
     assert greeted == ["cy"]
+
+
+ACCOUNT = Limit(name="account", rate=Rate(1, per=timedelta(hours=1), burst=2))
+
+
+@job("account.call")
+def call_account(message: Greet, tools: Tools) -> None:
+    """Call, if the account has a call left."""
+    tools.within(ACCOUNT, message.user)
+    greeted.append(message.user)
+
+
+def test_a_limit_that_only_the_job_knows_sends_it_away_without_an_attempt(redis_url: str):
+    greeted.clear()
+    with job_queue(call_account, redis_url=redis_url) as queue:
+        for user in ("ada", "ada", "ada", "bo"):
+            queue.send(Greet(app="shop", user=user))
+        queue.run()
+
+        (waits,) = queue.assert_enqueued(Greet, user="ada")
+        # An operator's word counts for it, too.
+        assert (queue.life(waits.id).state, queue.life(waits.id).attempts) == ("scheduled", 0)
+        Queues(queue.broker.client, prefix=queue.broker.prefix).limit(
+            Limit(name="account", rate=Rate(1_000, per=timedelta(seconds=1), burst=1_000))
+        )
+        queue.advance(timedelta(hours=2))
+        queue.run()
+
+    assert greeted == ["ada", "ada", "bo", "ada"]
+
+
+@pytest.mark.parametrize(
+    "limit", [Limit(name="none", concurrent=1), Limit(name="both", concurrent=1, rate=ACCOUNT.rate)]
+)
+def test_what_runs_at_once_cannot_be_limited_from_within(redis_url: str, limit: Limit):
+    @job("account.ask")
+    def ask(message: Greet, tools: Tools) -> None:
+        """Ask for what cannot be had."""
+        tools.within(limit)
+
+    with job_queue(ask, redis_url=redis_url) as queue:
+        queue.send(Greet(app="shop", user="ada"))
+        with pytest.raises(TypeError, match="needs a rate"):
+            queue.run()
+
+
+def test_a_long_job_breathes_and_tells_how_far_it_is(redis_url: str):
+    told: list = []
+
+    @job("pages.read")
+    def read_pages(message: Greet, tools: Tools) -> None:
+        """Read page after page."""
+        tools.progress(0.25, "the first page")
+        life = queue.life(tools.message_id)
+        told.append((life.progress, life.note))
+        tools.breathe()
+        told.append("went on")
+        Queues(queue.broker.client, prefix=queue.broker.prefix).cancel(tools.message_id)
+        tools.breathe()
+        told.append("went too far")
+
+    with job_queue(read_pages, redis_url=redis_url) as queue:
+        id = queue.send(Greet(app="shop", user="ada"))
+        queue.run()
+        assert queue.life(id).state == "cancelled"
+
+    assert told == [(0.25, "the first page"), "went on"]
+
+
+def test_a_long_job_that_breathes_goes_on_elsewhere_when_its_worker_stops(redis_url: str):
+    @job("pages.read")
+    def read_pages(message: Greet, tools: Tools) -> None:
+        """Read page after page."""
+        tools.breathe()
+
+    stopping = iter([True, False])
+    with job_queue(read_pages, redis_url=redis_url, stopping=lambda: next(stopping)) as queue:
+        id = queue.send(Greet(app="shop", user="ada"))
+        assert queue.run() == [id, id]
+        assert (queue.life(id).state, queue.life(id).attempts) == ("done", 0)

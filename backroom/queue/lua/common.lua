@@ -173,20 +173,22 @@ local function leave_empty(queue, line, id)
   return left > 0
 end
 
+-- Something about a limit has changed: the next fetch looks whether those who wait for it may go in.
+local function look_again(limit)
+  local key = base .. 'waiting:' .. limit_name(limit)
+  if not call('ZSCORE', key, limit) then return end
+  call('ZADD', key, clock, limit)
+  for _, class in ipairs(CLASSES) do
+    local first = call('LINDEX', base .. 'limited:' .. limit .. ':' .. class, 0)
+    if first then wake(string.match(first, '^[^|]*'), 1) end
+  end
+end
+
 -- These are in flight no more: whoever waits for their limits may be next.
 local function leave_limits(ids)
   each_extra(ids, function(id, _, limits)
     for limit in string.gmatch(limits, '[^,]+') do
-      if call('SREM', base .. 'holders:' .. limit, id) == 1 then
-        local key = base .. 'waiting:' .. limit_name(limit)
-        if call('ZSCORE', key, limit) then
-          call('ZADD', key, clock, limit)
-          for _, class in ipairs(CLASSES) do
-            local first = call('LINDEX', base .. 'limited:' .. limit .. ':' .. class, 0)
-            if first then wake(string.match(first, '^[^|]*'), 1) end
-          end
-        end
-      end
+      if call('SREM', base .. 'holders:' .. limit, id) == 1 then look_again(limit) end
     end
   end)
 end

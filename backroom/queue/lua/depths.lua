@@ -1,24 +1,10 @@
+-- needs waiting
 -- How much each queue holds.
 --
 -- ARGV   names of queues; none for all that were ever used
--- Reply  for each queue: name, ready, delayed, in flight, waiting for limits, state ('' for open), most in flight ('' for any
---        number), mark ('' for the usual one), when the oldest that could be taken was sent (ms; 0 for none), the age at
---        which nothing more is taken in (ms; '' for any)
-
-local MOST_LINES = 50           -- looked at for the oldest
-
-local function oldest(queue)
-  local first = 0
-  for _, class in ipairs(CLASSES) do
-    for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, MOST_LINES - 1)) do
-      local id = call('LINDEX', line_key(queue, line), 0)
-      local body = id and call('HGET', MSGS, id)
-      local sent = body and tonumber(string.match(body, '"message_timestamp":(%d+)}$')) or 0
-      if sent > 0 and (first == 0 or sent < first) then first = sent end
-    end
-  end
-  return first
-end
+-- Reply  for each queue: name, ready, delayed, in flight, waiting for limits, state ('' for open), most in flight ('' for
+--        any number), mark ('' for the usual one), when the oldest that could be taken was sent (ms; 0 for none), the age
+--        at which nothing more is taken in (ms; '' for any)
 
 local reply = {}
 for _, queue in ipairs(#ARGV > 0 and ARGV or call('HKEYS', QUEUES)) do

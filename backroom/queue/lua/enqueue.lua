@@ -22,13 +22,8 @@ local function refusal(queue)
   if rules[1] == 'draining' then return 'draining' end
   if waiting_in(queue) >= tonumber(rules[2] or MOST_WAITING) then return 'long' end
   if rules[3] then
-    for _, class in ipairs(CLASSES) do
-      local line = call('LINDEX', ring_key(queue, class), 0)
-      local id = line and call('LINDEX', line_key(queue, line), 0)
-      local body = id and call('HGET', MSGS, id)
-      local sent = body and tonumber(string.match(body, '"message_timestamp":(%d+)}$'))
-      if sent and clock - sent > tonumber(rules[3]) then return 'late' end
-    end
+    local sent = oldest(queue)
+    if sent > 0 and clock - sent > tonumber(rules[3]) then return 'late' end
   end
   return ''
 end

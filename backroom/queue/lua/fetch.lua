@@ -1,3 +1,4 @@
+-- needs rates
 -- Take messages for one worker: promote what is due, take back what dead workers held, let in whom a limit lets in now,
 -- then give up to the free capacity over all queues in turn. Repeating it after a lost reply is harmless, because the
 -- worker adopts what it holds.
@@ -7,7 +8,8 @@
 --          then for each queue: name, batch size (0: one by one), linger ms, 1 if ordered
 -- Reply  ms until the next message is due (-1: none), 1 if more could be taken at once, workers declared dead,
 --          messages taken back, of these buried as poison, 1 if this worker had no lease before, expired messages,
---          entries whose message is gone although nobody has ended it, number of messages of this worker that somebody wants cancelled, their ids,
+--          entries whose message is gone although nobody has ended it, number of messages of this worker that somebody
+--          wants cancelled, their ids,
 --          then for each message: queue, number of its delivery in this reply, id, token, how often it was delivered, body
 
 local MOST_PROMOTED = 500
@@ -69,13 +71,6 @@ end
 
 local limits = {}
 
-local function limit_rules(name, concurrent, count, period, burst)
-  local set = call('HGET', base .. 'limits', name)
-  if set then concurrent, count, period, burst = string.match(set, '^(%d+)|(%d+)|(%d+)|(%d+)$') end
-  count, period, burst = tonumber(count), tonumber(period), tonumber(burst)
-  return {concurrent = tonumber(concurrent), every = period > 0 and period / count or 0, burst = math.max(burst, 1)}
-end
-
 -- How many a limit lets through now, and when it opens again if none.
 local function free_at(limit, rules)
   local free, opens = math.huge, nil
@@ -85,23 +80,16 @@ local function free_at(limit, rules)
     if free == 0 then opens = math.huge end
   end
   if rules.every > 0 then
-    local arrival = math.max(tonumber(call('GET', base .. 'limit:' .. limit)) or 0, clock)
-    local room = math.floor((clock - arrival) / rules.every + rules.burst + 1e-6)
-    if room < 1 then
-      opens = math.max(opens or 0, math.ceil(arrival - (rules.burst - 1) * rules.every))
-    end
-    free = math.min(free, math.max(room, 0))
+    local room, when = room_in(limit, rules)
+    if room < 1 then opens = math.max(opens or 0, when) end
+    free = math.min(free, room)
   end
   return free, opens
 end
 
 local function pass(limit, rules, id)
   if rules.concurrent > 0 then call('SADD', base .. 'holders:' .. limit, id) end
-  if rules.every > 0 then
-    local key = base .. 'limit:' .. limit
-    local arrival = math.max(tonumber(call('GET', key)) or 0, clock) + rules.every
-    call('SET', key, string.format('%.3f', arrival), 'PX', math.ceil(arrival - clock) + 1000)
-  end
+  if rules.every > 0 then count_start(limit, rules) end
 end
 
 local function set_opening(name, limit, opens)
@@ -119,7 +107,8 @@ local function let_in(queue, line, id, names, was_in)
     if limits[name] then
       local free, opens = free_at(limit, limits[name])
       if free < 1 then
-        call(was_in and 'LPUSH' or 'RPUSH', base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1), queue .. '|' .. line .. '|' .. id)
+        local waiting = base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1)
+        call(was_in and 'LPUSH' or 'RPUSH', waiting, queue .. '|' .. line .. '|' .. id)
         call('HINCRBY', limited_key(queue), name, 1)
         call('HINCRBY', LIMITED, queue, 1)
         set_opening(name, limit, opens)

@@ -1,4 +1,4 @@
--- How to find and drop a message that no worker holds.
+-- What waits: how to find and drop a message that no worker holds, and how long the oldest has waited.
 
 local function holder_of(id)
   for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
@@ -34,4 +34,20 @@ local function drop_waiting(id, body)
     queue, line = address(body)
     if queue ~= '' then call('HINCRBY', EMPTY, queue .. '|' .. line .. '|' .. id, 1) end
   end
+end
+
+local MOST_LINES = 50           -- looked at for the oldest
+
+-- When the oldest message that could be taken was sent (ms); 0 where there is none.
+local function oldest(queue)
+  local first = 0
+  for _, class in ipairs(CLASSES) do
+    for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, MOST_LINES - 1)) do
+      local id = call('LINDEX', line_key(queue, line), 0)
+      local body = id and call('HGET', MSGS, id)
+      local sent = body and tonumber(string.match(body, '"message_timestamp":(%d+)}$')) or 0
+      if sent > 0 and (first == 0 or sent < first) then first = sent end
+    end
+  end
+  return first
 end
