@@ -69,15 +69,41 @@ end
 
 -- Limits. Jobs declare them by name; each value after the slash has its own: `sms.app/<app>`.
 
-local limits = {}
+local limits, kept = {}, {}
 
--- How many a limit lets through now, and when it opens again if none.
-local function free_at(limit, rules)
+-- The places that are kept for what comes back: of each limit the ids, how many, and when the first of them is open to all.
+local function find_kept()
+  kept = {}
+  if call('EXISTS', KEPT) == 0 then return end
+  call('ZREMRANGEBYSCORE', KEPT, '-inf', clock)
+  local found = call('ZRANGE', KEPT, 0, -1, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local limit, id = string.match(found[i], '^([^|]*)|(.*)$')
+    local of = kept[limit] or {ids = {}, count = 0, opens = tonumber(found[i + 1])}
+    of.ids[id], of.count = true, of.count + 1
+    kept[limit] = of
+  end
+end
+
+local function keep_no_more(limit, id)
+  local of = kept[limit]
+  if not of or not of.ids[id] then return false end
+  of.ids[id], of.count = nil, of.count - 1
+  return true
+end
+
+-- How many a limit lets through now, or whether it lets in one that may have a place there; when it opens again if none.
+local function free_at(limit, rules, id)
   local free, opens = math.huge, nil
   if rules.concurrent > 0 then
-    free = math.max(0, rules.concurrent - call('SCARD', base .. 'holders:' .. limit))
+    local inside, of = call('SCARD', base .. 'holders:' .. limit), kept[limit]
     -- Until one of the holders is done; that opens it.
-    if free == 0 then opens = math.huge end
+    local when = math.huge
+    if of and of.count > 0 and not of.ids[id] then
+      inside, when = inside + of.count, of.opens
+    end
+    free = math.max(0, rules.concurrent - inside)
+    if free == 0 then opens = when end
   end
   if rules.every > 0 then
     local room, when = room_in(limit, rules)
@@ -88,6 +114,7 @@ local function free_at(limit, rules)
 end
 
 local function pass(limit, rules, id)
+  if keep_no_more(limit, id) then call('ZREM', KEPT, limit .. '|' .. id) end
   if rules.concurrent > 0 then call('SADD', base .. 'holders:' .. limit, id) end
   if rules.every > 0 then count_start(limit, rules) end
 end
@@ -97,16 +124,20 @@ local function set_opening(name, limit, opens)
   if opens ~= math.huge then sooner(opens) end
 end
 
--- Whether a message may go in; if not it waits for the limit that is reached: before the others if it was in already,
--- and its worker died.
+-- Whether a message may go in; if not it waits for the limit that is reached: before the others if it was in already, and
+-- came back.
 local function let_in(queue, line, id, names, was_in)
   local passing = {}
   for limit in string.gmatch(names, '[^,]+') do
     local name = limit_name(limit)
     -- A limit that this worker's code does not declare any more is open.
     if limits[name] then
-      local free, opens = free_at(limit, limits[name])
+      local free, opens = free_at(limit, limits[name], id)
       if free < 1 then
+        if give_up_places(id, names) then
+          for of in string.gmatch(names, '[^,]+') do keep_no_more(of, id) end
+          was_in = true
+        end
         local waiting = base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1)
         call(was_in and 'LPUSH' or 'RPUSH', waiting, queue .. '|' .. line .. '|' .. id)
         call('HINCRBY', limited_key(queue), name, 1)
@@ -127,7 +158,8 @@ local function open_limit(name, limit)
   if limits[name] then free, opens = free_at(limit, limits[name]) end
   if free < 1 then return set_opening(name, limit, opens) end
   free = math.min(free, 100)
-  local front, left = {}, false
+  local front, gone, left = {}, {}, false
+  local any_empty = call('EXISTS', EMPTY) == 1
   for _, class in ipairs(CLASSES) do
     local key = base .. 'limited:' .. limit .. ':' .. class
     local entries = free > 0 and call('LPOP', key, free) or false
@@ -135,7 +167,10 @@ local function open_limit(name, limit)
       free = free - #entries
       for i, entry in ipairs(entries) do
         local queue, line, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
-        add(front, queue, {id = id, token = i, line = line})
+        gone[queue] = (gone[queue] or 0) + 1
+        if not (any_empty and leave_empty(queue, line, id, true)) then
+          add(front, queue, {id = id, token = i, line = line})
+        end
       end
     end
     left = left or call('EXISTS', key) == 1
@@ -146,8 +181,8 @@ local function open_limit(name, limit)
   else
     call('ZREM', base .. 'waiting:' .. name, limit)
   end
+  for queue, count in pairs(gone) do wait_no_more(name, queue, count) end
   for queue, entries in pairs(front) do
-    wait_no_more(name, queue, #entries)
     put_in_front(queue, entries)
     wake_ready(queue, #entries)
   end
@@ -332,9 +367,9 @@ trim()
 
 local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
-for name in pairs(limits) do open_limits(name) end
--- Only now, so that the places which the dead had in a limit go to what they held, and not to those who wait.
 if ARGV[4] == '1' then dead, back, buried = reap() end
+if next(limits) then find_kept() end
+for name in pairs(limits) do open_limits(name) end
 if dead > 0 then sooner(clock + 1) end
 local any_limited = call('EXISTS', LIMITED) == 1
 

@@ -25,6 +25,19 @@ local function due_at(id, body)
   end
 end
 
+-- Whether a message waits for a limit: so it seems where others of its queue do.
+local function seems_limited(id, queue)
+  local extras = call('HGET', EXTRAS, id)
+  if not extras then return false end
+  local _, limits = parse_extras(extras)
+  local _, left = empty_in(queue)
+  if tonumber(call('HGET', LIMITED, queue) or 0) <= left then return false end
+  for limit in string.gmatch(limits, '[^,]+') do
+    if call('HEXISTS', limited_key(queue), limit_name(limit)) == 1 then return true end
+  end
+  return false
+end
+
 -- Its place in a line, or among those that wait for a limit, goes when somebody comes to it.
 local function drop_waiting(id, body)
   local due, queue, line = due_at(id, body)
@@ -32,19 +45,24 @@ local function drop_waiting(id, body)
     call('ZREM', delayed_key(queue), line .. '|' .. id)
   else
     queue, line = address(body)
-    if queue ~= '' then call('HINCRBY', EMPTY, queue .. '|' .. line .. '|' .. id, 1) end
+    if queue ~= '' then leave_place(queue, line, id, seems_limited(id, queue)) end
   end
 end
 
 local MOST_LINES = 50           -- looked at for the oldest
+local MOST_PLACES = 5           -- of each of them, where the first are empty
 
 -- When the oldest message that could be taken was sent (ms); 0 where there is none.
 local function oldest(queue)
   local first = 0
   for _, class in ipairs(CLASSES) do
     for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, MOST_LINES - 1)) do
-      local id = call('LINDEX', line_key(queue, line), 0)
-      local body = id and call('HGET', MSGS, id)
+      local body
+      for place = 0, MOST_PLACES - 1 do
+        local id = call('LINDEX', line_key(queue, line), place)
+        body = id and call('HGET', MSGS, id)
+        if body or not id then break end
+      end
       local sent = body and tonumber(string.match(body, '"message_timestamp":(%d+)}$')) or 0
       if sent > 0 and (first == 0 or sent < first) then first = sent end
     end
