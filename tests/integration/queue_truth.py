@@ -57,7 +57,7 @@ class Truth:
         self.done = {id for id, _ in found.get("done", [])}
         self.empty = {place: int(left) for place, left in found.get("empty", {}).items()}
         self.left = {queue: int(count) for queue, count in found.get("left", {}).items()}
-        self.kept = [member.split("|", 1) for member, _ in found.get("kept", [])]
+        self.kept = [(key.removeprefix("kept:"), id) for key, ids in self._with("kept:") for id, _ in ids]
         self.dead = {id for id, _ in found.get("dead", [])}
         self.lines = {tuple(key.split(":")[1:]): ids for key, ids in self._with("line:")}
         self.rings = {tuple(key.split(":")[1:]): lines for key, lines in self._with("ring:")}
@@ -201,7 +201,7 @@ def _read(steps: Any, key: str) -> None:
         steps.hgetall(full)
     elif kind in {"line", "ring", "wake", "limited"} or key.startswith("wake!"):
         steps.lrange(full, 0, -1)
-    elif kind in {"delayed", "workers", "done", "dead", "waiting", "kept"}:
+    elif kind in {"delayed", "workers", "done", "dead", "waiting"} or key.startswith("kept:"):
         steps.zrange(full, 0, -1, withscores=True)
     elif kind == "holders":
         steps.smembers(full)

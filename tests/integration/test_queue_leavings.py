@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import dramatiq
 import pytest
 
 from backroom.domain.errors import Full
 from backroom.domain.limits import Limit
+from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.rows import HEADER
@@ -193,3 +195,20 @@ def test_empty_places_that_an_older_release_has_left_or_taken_count_for_nothing_
     assert queues.depths()["work"].ready == 1
     queues.cancel("m3")
     assert queues.depths()["work"].ready == 0
+
+
+@pytest.mark.parametrize("priority", [-5, 0, 5])
+@pytest.mark.parametrize("delay", [None, 3_600_000])
+def test_a_message_of_an_actor_with_a_priority_is_cancelled_where_it_stands(
+    engine: Engine, queues: Queues, broker: ValkeyBroker, priority: int, delay: int | None
+):
+    note = dramatiq.actor(lambda: None, broker=broker, actor_name="note", queue_name="work", priority=priority)
+    first, second = (note.send_with_options(delay=delay) for _ in range(2))
+    assert queues.find(first.message_id)[0] == ("scheduled" if delay else "queued")
+
+    assert queues.cancel(first.message_id) == "cancelled"
+
+    assert queues.depths()["work"].waiting == 1
+    assert queues.purge("work") == 1
+    assert queues.find(second.message_id)[0] == "unknown"
+    assert not {key for key in engine.all_keys() if key.startswith(("{br}:empty", "{br}:left", "{br}:delayed"))}

@@ -118,10 +118,10 @@ def test_a_place_is_not_kept_for_ever(engine: Engine, sender: Sender, queues: Qu
     assert heir.fetch(5, "other") == []
 
     with engine.client() as client:
-        assert client.zcard("{br}:kept") == 2
+        assert client.zcard("{br}:kept:few") == 2
         # Nobody takes them out of a queue that is paused. Some seconds later:
-        for member in client.zrange("{br}:kept", 0, -1):
-            client.zadd("{br}:kept", {member: 1})
+        for id in client.zrange("{br}:kept:few", 0, -1):
+            client.zadd("{br}:kept:few", {id: 1})
         client.zadd("{br}:waiting:few", {"few": 1})
 
     until(lambda: heir.fetch(5, "other") == ["o"])
@@ -143,7 +143,7 @@ def test_a_place_is_free_at_once_where_its_message_is_over(
             assert getattr(queues, way)(id)
 
     with engine.client() as client:
-        assert not client.exists("{br}:kept")
+        assert not client.exists("{br}:kept:few")
     assert heir.fetch(5, "other", "work")
 
 
@@ -156,7 +156,7 @@ def test_a_rate_is_asked_again_and_what_it_holds_back_keeps_no_place(
 
     assert heir.fetch(5, limit=FEW_AND_SELDOM) == []
     with engine.client() as client:
-        assert not client.exists("{br}:kept")
+        assert not client.exists("{br}:kept:few")
         # When the hour is over, it is the first.
         client.delete("{br}:limit:few")
         client.zadd("{br}:waiting:few", {"few": 1})
@@ -174,7 +174,7 @@ def test_whoever_does_not_know_of_kept_places_cannot_make_a_limit_let_in_too_man
 
     assert heir.fetch(5) == []
     with engine.client() as client:
-        assert not client.exists("{br}:kept")
+        assert not client.exists("{br}:kept:few")
         # Those two are over.
         client.delete("{br}:holders:few")
         client.zadd("{br}:waiting:few", {"few": 1})
@@ -224,7 +224,7 @@ def test_a_worker_that_dies_of_its_message_keeps_no_place_for_it(
 
     with engine.client() as client:
         assert client.zcard("{br}:dead") == 1
-        assert not client.exists("{br}:kept", "{br}:holders:few")
+        assert not client.exists("{br}:kept:few", "{br}:holders:few")
 
 
 def test_those_that_wait_are_looked_at_when_a_kept_place_is_open_to_all(
@@ -237,7 +237,7 @@ def test_those_that_wait_are_looked_at_when_a_kept_place_is_open_to_all(
 
     with engine.client() as client:
         opens = dict(client.zrange("{br}:waiting:few", 0, -1, withscores=True))[b"few"]
-        until_then = min(score for _, score in client.zrange("{br}:kept", 0, -1, withscores=True))
+        until_then = min(score for _, score in client.zrange("{br}:kept:few", 0, -1, withscores=True))
         seconds, micros = client.time()
     assert opens == until_then
     assert timedelta(milliseconds=opens - seconds * 1000 - micros / 1000) <= timedelta(seconds=10)

@@ -37,8 +37,8 @@
 --   limits              hash    name of a limit -> "concurrent|count|period ms|burst" that an operator has set
 --   limit:<limit>       string  of a limit with a rate: the theoretical arrival time (ms) of GCRA
 --   holders:<limit>     set     ids that are in flight and count for a limit
---   kept                zset    "limit|id" -> until when (ms) the place is kept for a message that was in flight and was
---                               given back
+--   kept:<limit>        zset    id that was in flight and was given back -> until when (ms) its place is kept for it
+--   kept                string  there as long as any place may be kept
 --   limited:<limit>:<class> list "queue|line|id" of what waits for a limit
 --   limited!<queue>     hash    name of a limit -> how many messages of this queue wait for it
 --   limited             hash    queue -> how many of its messages wait for limits
@@ -217,7 +217,11 @@ local function leave_limits(ids, back)
   each_extra(ids, function(id, _, limits)
     for limit in string.gmatch(limits, '[^,]+') do
       if call('SREM', base .. 'holders:' .. limit, id) == 1 then
-        if back[id] then call('ZADD', KEPT, clock + KEPT_MS, limit .. '|' .. id) end
+        if back[id] then
+          call('ZADD', base .. 'kept:' .. limit, clock + KEPT_MS, id)
+          call('PEXPIRE', base .. 'kept:' .. limit, KEPT_MS)
+          call('SET', KEPT, 1, 'PX', KEPT_MS)
+        end
         look_again(limit)
       end
     end
@@ -229,7 +233,7 @@ local function give_up_places(id, limits)
   local any = false
   if limits == '' or call('EXISTS', KEPT) == 0 then return any end
   for limit in string.gmatch(limits, '[^,]+') do
-    if call('ZREM', KEPT, limit .. '|' .. id) == 1 then
+    if call('ZREM', base .. 'kept:' .. limit, id) == 1 then
       look_again(limit)
       any = true
     end

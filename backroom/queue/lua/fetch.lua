@@ -69,40 +69,26 @@ end
 
 -- Limits. Jobs declare them by name; each value after the slash has its own: `sms.app/<app>`.
 
-local limits, kept = {}, {}
+local limits, any_kept = {}, false
 
--- The places that are kept for what comes back: of each limit the ids, how many, and when the first of them is open to all.
-local function find_kept()
-  kept = {}
-  if call('EXISTS', KEPT) == 0 then return end
-  call('ZREMRANGEBYSCORE', KEPT, '-inf', clock)
-  local found = call('ZRANGE', KEPT, 0, -1, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    local limit, id = string.match(found[i], '^([^|]*)|(.*)$')
-    local of = kept[limit] or {ids = {}, count = 0, opens = tonumber(found[i + 1])}
-    of.ids[id], of.count = true, of.count + 1
-    kept[limit] = of
-  end
-end
-
-local function keep_no_more(limit, id)
-  local of = kept[limit]
-  if not of or not of.ids[id] then return false end
-  of.ids[id], of.count = nil, of.count - 1
-  return true
+-- How many places of a limit are kept for others than this one, and when the first of them is open to all.
+local function kept_at(limit, id)
+  local key = base .. 'kept:' .. limit
+  local until_then = id and call('ZSCORE', key, id)
+  if until_then and tonumber(until_then) > clock then return 0, math.huge end
+  local first = call('ZRANGEBYSCORE', key, '(' .. clock, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if not first[2] then return 0, math.huge end
+  return call('ZCOUNT', key, '(' .. clock, '+inf'), tonumber(first[2])
 end
 
 -- How many a limit lets through now, or whether it lets in one that may have a place there; when it opens again if none.
 local function free_at(limit, rules, id)
   local free, opens = math.huge, nil
   if rules.concurrent > 0 then
-    local inside, of = call('SCARD', base .. 'holders:' .. limit), kept[limit]
     -- Until one of the holders is done; that opens it.
-    local when = math.huge
-    if of and of.count > 0 and not of.ids[id] then
-      inside, when = inside + of.count, of.opens
-    end
-    free = math.max(0, rules.concurrent - inside)
+    local kept, when = 0, math.huge
+    if any_kept then kept, when = kept_at(limit, id) end
+    free = math.max(0, rules.concurrent - call('SCARD', base .. 'holders:' .. limit) - kept)
     if free == 0 then opens = when end
   end
   if rules.every > 0 then
@@ -114,7 +100,7 @@ local function free_at(limit, rules, id)
 end
 
 local function pass(limit, rules, id)
-  if keep_no_more(limit, id) then call('ZREM', KEPT, limit .. '|' .. id) end
+  if any_kept then call('ZREM', base .. 'kept:' .. limit, id) end
   if rules.concurrent > 0 then call('SADD', base .. 'holders:' .. limit, id) end
   if rules.every > 0 then count_start(limit, rules) end
 end
@@ -134,10 +120,7 @@ local function let_in(queue, line, id, names, was_in)
     if limits[name] then
       local free, opens = free_at(limit, limits[name], id)
       if free < 1 then
-        if give_up_places(id, names) then
-          for of in string.gmatch(names, '[^,]+') do keep_no_more(of, id) end
-          was_in = true
-        end
+        was_in = give_up_places(id, names) or was_in
         local waiting = base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1)
         call(was_in and 'LPUSH' or 'RPUSH', waiting, queue .. '|' .. line .. '|' .. id)
         call('HINCRBY', limited_key(queue), name, 1)
@@ -368,7 +351,7 @@ trim()
 local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
 if ARGV[4] == '1' then dead, back, buried = reap() end
-if next(limits) then find_kept() end
+any_kept = next(limits) ~= nil and call('EXISTS', KEPT) == 1
 for name in pairs(limits) do open_limits(name) end
 if dead > 0 then sooner(clock + 1) end
 local any_limited = call('EXISTS', LIMITED) == 1

@@ -6,23 +6,37 @@ local function holder_of(id)
   end
 end
 
--- The queue and the line that a body names: those that it was sent to.
+-- The queue and the line that a body names, those that it was sent to; then all lines that it may mean. A Dramatiq
+-- program's actor with a priority does not write into its messages which line that makes.
+local USUAL_LINE, UNNAMED = '2', {'2', '1', '3'}
 local function address(body)
   local read, message = pcall(cjson.decode, body)
-  if not read or type(message) ~= 'table' then return '', '2' end
+  if not read or type(message) ~= 'table' then return '', USUAL_LINE, UNNAMED end
   local options = type(message.options) == 'table' and message.options or {}
-  return message.queue_name or '', options.line or '2'
+  local line = options.line
+  return message.queue_name or '', line or USUAL_LINE, line and {line} or UNNAMED
 end
 
 -- When a message is due, in whichever queue it waits for that: mostly the one it was sent to.
 local function due_at(id, body)
-  local named, line = address(body)
-  local due = call('ZSCORE', delayed_key(named), line .. '|' .. id)
-  if due then return tonumber(due), named, line end
-  for _, queue in ipairs(call('HKEYS', QUEUES)) do
-    due = call('ZSCORE', delayed_key(queue), line .. '|' .. id)
-    if due then return tonumber(due), queue, line end
+  local named, _, lines = address(body)
+  local queues = call('HKEYS', QUEUES)
+  table.insert(queues, 1, named)
+  for _, queue in ipairs(queues) do
+    for _, line in ipairs(lines) do
+      local due = call('ZSCORE', delayed_key(queue), line .. '|' .. id)
+      if due then return tonumber(due), queue, line end
+    end
   end
+end
+
+-- The line in which a message stands that waits for nothing: the one that it names, or the one where it is found.
+local function line_of(id, queue, lines)
+  for at = 2, #lines do
+    -- What has extras was sent by ourselves, and names its line.
+    if call('HEXISTS', EXTRAS, id) == 0 and call('LPOS', line_key(queue, lines[at]), id) then return lines[at] end
+  end
+  return lines[1]
 end
 
 -- Whether a message waits for a limit: so it seems where others of its queue do.
@@ -44,7 +58,9 @@ local function drop_waiting(id, body)
   if due then
     call('ZREM', delayed_key(queue), line .. '|' .. id)
   else
-    queue, line = address(body)
+    local lines
+    queue, line, lines = address(body)
+    line = line_of(id, queue, lines)
     if queue ~= '' then leave_place(queue, line, id, seems_limited(id, queue)) end
   end
 end
