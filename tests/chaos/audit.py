@@ -143,7 +143,7 @@ def left_behind(client: redis.Redis, *, prefix: str = PREFIX) -> list[str]:
         elif (
             name.partition(":")[0] not in _REMEMBERED
             and name != "kept"
-            and not name.startswith(("wake", "note:", "limited!"))
+            and not name.startswith(("returned", "wake", "note:", "limited!"))
         ):
             found.append(name)
     return sorted(found)

@@ -197,6 +197,7 @@ def _read(steps: Any, key: str) -> None:
         or key in DEAD_HASHES
         or key.startswith("limited!")
         or kind in {"inflight", "lane", "rules", "limits"}
+        or key.startswith("returned:")
     ):
         steps.hgetall(full)
     elif kind in {"line", "ring", "wake", "limited"} or key.startswith("wake!"):

@@ -352,7 +352,7 @@ class QueueMachine(RuleBasedStateMachine):
             elif kind == "waiting":
                 self.client.zadd(BASE + key, {limit: 1 for limit, opens in value if opens < float("inf")} or {"x": 1})
                 self.client.zrem(BASE + key, "x")
-            elif kind in {"limit", "once", "kept"} or key.startswith("unique:p"):
+            elif kind in {"limit", "once", "kept", "returned"} or key.startswith("unique:p"):
                 self.client.delete(BASE + key)
             elif kind == "lane":
                 self.client.hset(

@@ -241,3 +241,42 @@ def test_those_that_wait_are_looked_at_when_a_kept_place_is_open_to_all(
         seconds, micros = client.time()
     assert opens == until_then
     assert timedelta(milliseconds=opens - seconds * 1000 - micros / 1000) <= timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("way", ["die", "leave", "settle"])
+def test_what_is_given_back_is_taken_before_what_has_not_had_its_turn(
+    sender: Sender, queues: Queues, gone: Worker, heir: Worker, way: str
+):
+    sender.send([post("note", n, id=f"in{n}", app=APPS[n % 2], priority=("normal", "bulk")[n % 2]) for n in range(8)])
+    taken = {id for _ in range(4) for id in gone.fetch(2)}
+    assert len(taken) == 8
+    sender.send([post("note", n, app=APPS[n % 5], priority="urgent") for n in range(200)])
+    sender.send([post("note", n, app=APPS[n % 5], priority="bulk") for n in range(200)])
+
+    if way == "settle":
+        gone.settle("release", *taken)
+    else:
+        getattr(gone, way)()
+
+    # One at a time, and the queue's own order where nothing was given back.
+    assert {id for _ in range(8) for id in heir.fetch(1)} == taken
+    assert not {id for _ in range(4) for id in heir.fetch(1)} & taken
+    assert queues.depths()["work"].ready == 396
+
+
+def test_others_may_have_come_to_what_was_given_back_in_the_usual_turn(
+    engine: Engine, sender: Sender, queues: Queues, gone: Worker, heir: Worker
+):
+    sender.send([post("note", n, id=f"m{n}", app=APPS[n % 2]) for n in range(6)])
+    assert len(gone.fetch(4)) == 4
+    gone.leave()
+    with engine.client() as client:
+        # As a worker of an older release does, which takes the lines in turn.
+        client.delete("{br}:line:work:2a")
+        client.hset("{br}:queues", "work", 3)
+        client.lrem("{br}:ring:work:2", 1, "2a")
+
+        assert heir.fetch(9) == ["m1", "m3", "m5"]
+
+        assert not client.exists("{br}:returned:work")
+    assert queues.depths()["work"].ready == 0

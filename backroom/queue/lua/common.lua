@@ -10,6 +10,8 @@
 --   queues              hash    queue -> how many entries its lines have
 --   line:<queue>:<line> list    ids, first in first out
 --   ring:<queue>:<class> list   the lines of a class that hold something; the first is served next, then goes to the end
+--   returned:<queue>    hash    line -> how many at its front were given back lately: they had their turn, and are taken first
+--   returned            string  there as long as any may have been
 --   turns               hash    queue -> messages taken; decides when a lower class is served before a higher one
 --   empty               hash    "queue|line|id" -> places there that a message has left without being taken: it was cancelled,
 --                               discarded or replaced, and whoever comes to its place goes on
@@ -54,7 +56,7 @@ local base = KEYS[1]
 local MSGS, EXTRAS, QUEUES, WORKERS, BUSY = base .. 'msgs', base .. 'extras', base .. 'queues', base .. 'workers', base .. 'busy'
 local DELIVERIES, ALONE, PROGRESS, CANCELS = base .. 'deliveries', base .. 'alone', base .. 'progress', base .. 'cancels'
 local DONE, ENDINGS, LIMITED, EMPTY = base .. 'done', base .. 'endings', base .. 'limited', base .. 'empty'
-local LEFT, KEPT = base .. 'left', base .. 'kept'
+local LEFT, KEPT, RETURNED = base .. 'left', base .. 'kept', base .. 'returned'
 local DEAD, BODIES, REASONS, DEAD_EXTRAS = base .. 'dead', base .. 'dead:bodies', base .. 'dead:reasons', base .. 'dead:extras'
 
 local CLASSES = {'1', '2', '3'}
@@ -63,6 +65,7 @@ local MOST_DELIVERIES = 5       -- deliveries without an outcome, after which a 
 local TOMBSTONE_MS = 600000
 local MOST_TOMBSTONES = 1000000
 local KEPT_MS = 10000           -- for so long a message that is given back keeps its places within limits
+local RETURNED_MS = 60000       -- and for so long it is taken before what has not had its turn yet
 
 local call = redis.call
 
@@ -141,6 +144,17 @@ local function put_in_front(queue, entries)
   local lines = {}
   for _, entry in ipairs(entries) do add(lines, entry.line, entry.id) end
   for line, ids in pairs(lines) do line_up(queue, line, ids, true) end
+  return lines
+end
+
+-- The same for what was given back. The front of a line is not enough: other lines and classes have their turns.
+local function take_back(queue, entries)
+  local key = base .. 'returned:' .. queue
+  for line, ids in pairs(put_in_front(queue, entries)) do call('HINCRBY', key, line, #ids) end
+  if #entries > 0 then
+    call('PEXPIRE', key, RETURNED_MS)
+    call('SET', RETURNED, 1, 'PX', RETURNED_MS)
+  end
 end
 
 local function parse_lease(value)
@@ -328,7 +342,7 @@ local function give_back(worker, counted)
     end
   end
   for queue, entries in pairs(queues) do
-    put_in_front(queue, entries)
+    take_back(queue, entries)
     if call('HGET', lane_key(queue), 'holder') == worker then
       call('HDEL', lane_key(queue), 'holder', 'count')
     end

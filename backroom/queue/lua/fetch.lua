@@ -69,7 +69,7 @@ end
 
 -- Limits. Jobs declare them by name; each value after the slash has its own: `sms.app/<app>`.
 
-local limits, any_kept = {}, false
+local limits, any_kept, any_returned = {}, false, false
 
 -- How many places of a limit are kept for others than this one, and when the first of them is open to all.
 local function kept_at(limit, id)
@@ -282,6 +282,34 @@ local function take_from_line(lane, line, want, batched)
   return given, ends, used == #ids and #ids < want
 end
 
+-- Take up to `want` of those that were given back to a lane, the urgent ones first.
+local function take_returned(lane, want, batched)
+  local key, got, counts, lines = base .. 'returned:' .. lane.queue, 0, {}, {}
+  local found = call('HGETALL', key)
+  for i = 1, #found, 2 do
+    lines[#lines + 1] = found[i]
+    counts[found[i]] = tonumber(found[i + 1])
+  end
+  table.sort(lines)
+  for _, line in ipairs(lines) do
+    if got >= want or full or scanned >= MOST_SCANNED then break end
+    local before = scanned
+    local given, ends = take_from_line(lane, line, math.min(counts[line], want - got), batched)
+    got = got + given
+    if batched then batched.given = batched.given + given end
+    -- Others may have come to them in the usual turn.
+    local gone = call('EXISTS', line_key(lane.queue, line)) == 0
+    if gone then call('LREM', ring_key(lane.queue, string.sub(line, 1, 1)), 1, line) end
+    if gone or scanned - before >= counts[line] then
+      call('HDEL', key, line)
+    elseif scanned > before then
+      call('HINCRBY', key, line, before - scanned)
+    end
+    if ends then return got, true end
+  end
+  return got, false
+end
+
 -- Take up to `want` messages of one class, its lines in turn.
 local function take_from_class(lane, class, want, batched)
   local ring, got = ring_key(lane.queue, class), 0
@@ -312,6 +340,7 @@ local function take(lane, want)
   -- The count is wrong where lines were deleted by hand.
   if #classes == 0 then call('HSET', QUEUES, lane.queue, 0) end
   local got, plan, ended = 0, {}, false
+  if any_returned then got, ended = take_returned(lane, want, batched) end
   if #classes > 1 and not lane.ordered then
     local turn = call('HINCRBY', base .. 'turns', lane.queue, want)
     local share = math.floor(turn / TURN) - math.floor((turn - want) / TURN)
@@ -352,6 +381,7 @@ local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
 if ARGV[4] == '1' then dead, back, buried = reap() end
 any_kept = next(limits) ~= nil and call('EXISTS', KEPT) == 1
+any_returned = call('EXISTS', RETURNED) == 1
 for name in pairs(limits) do open_limits(name) end
 if dead > 0 then sooner(clock + 1) end
 local any_limited = call('EXISTS', LIMITED) == 1

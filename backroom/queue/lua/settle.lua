@@ -95,7 +95,7 @@ end
 if #finished > 0 then forget(finished) end
 in_chunks(tombstones, function(...) call('ZADD', DONE, ...) end)
 in_chunks(endings, function(...) call('HSET', ENDINGS, ...) end)
-for queue, entries in pairs(front) do put_in_front(queue, entries) end
+for queue, entries in pairs(front) do take_back(queue, entries) end
 for queue, lines in pairs(back) do
   for line, waiting in pairs(lines) do line_up(queue, line, waiting) end
 end
