@@ -195,9 +195,8 @@ def _read(steps: Any, key: str) -> None:
     if (
         key in HASHES
         or key in DEAD_HASHES
-        or key.startswith("limited!")
+        or key.startswith(("limited!", "returned:"))
         or kind in {"inflight", "lane", "rules", "limits"}
-        or key.startswith("returned:")
     ):
         steps.hgetall(full)
     elif kind in {"line", "ring", "wake", "limited"} or key.startswith("wake!"):
