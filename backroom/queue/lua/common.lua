@@ -184,14 +184,6 @@ local function unlock(id, mode, key)
   if key ~= '' and mode ~= 'p' and call('GET', base .. 'unique:' .. key) == id then call('DEL', base .. 'unique:' .. key) end
 end
 
--- A place in a line, or before a limit, is empty from now on.
-local function leave_place(queue, line, id, limited)
-  -- Whoever took the last one may have been of an older release, which does not count them.
-  if call('EXISTS', EMPTY) == 0 then call('DEL', LEFT) end
-  call('HINCRBY', EMPTY, queue .. '|' .. line .. '|' .. id, 1)
-  call('HINCRBY', LEFT, limited and queue .. '|' or queue, 1)
-end
-
 -- Whether this is a place that was left; then it is one no more. The same id may stand for a message again meanwhile, once
 -- its tombstone is gone, and that one has a place of its own.
 local function leave_empty(queue, line, id, limited)
@@ -205,13 +197,6 @@ local function leave_empty(queue, line, id, limited)
   if call('HEXISTS', LEFT, here) == 0 then here = there end
   if call('HINCRBY', LEFT, here, -1) <= 0 then call('HDEL', LEFT, here) end
   return true
-end
-
--- How many of a queue's places are empty: in its lines, and before limits.
-local function empty_in(queue)
-  if call('EXISTS', EMPTY) == 0 then return 0, 0 end
-  local left = call('HMGET', LEFT, queue, queue .. '|')
-  return tonumber(left[1] or 0), tonumber(left[2] or 0)
 end
 
 -- Something about a limit has changed: the next fetch looks whether those who wait for it may go in.

@@ -380,8 +380,7 @@ trim()
 local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
 if ARGV[4] == '1' then dead, back, buried = reap() end
-any_kept = next(limits) ~= nil and call('EXISTS', KEPT) == 1
-any_returned = call('EXISTS', RETURNED) == 1
+if call('EXISTS', KEPT, RETURNED) > 0 then any_kept, any_returned = true, true end
 for name in pairs(limits) do open_limits(name) end
 if dead > 0 then sooner(clock + 1) end
 local any_limited = call('EXISTS', LIMITED) == 1

@@ -1,3 +1,4 @@
+-- needs waiting
 -- Drop what waits in a queue, a piece in each call, so that the engine is never busy with it for long.
 --
 -- ARGV   queue, what, and then for

@@ -39,6 +39,21 @@ local function line_of(id, queue, lines)
   return lines[1]
 end
 
+-- A place in a line, or before a limit, is empty from now on.
+local function leave_place(queue, line, id, limited)
+  -- Whoever took the last one may have been of an older release, which does not count them.
+  if call('EXISTS', EMPTY) == 0 then call('DEL', LEFT) end
+  call('HINCRBY', EMPTY, queue .. '|' .. line .. '|' .. id, 1)
+  call('HINCRBY', LEFT, limited and queue .. '|' or queue, 1)
+end
+
+-- How many of a queue's places are empty: in its lines, and before limits.
+local function empty_in(queue)
+  if call('EXISTS', EMPTY) == 0 then return 0, 0 end
+  local left = call('HMGET', LEFT, queue, queue .. '|')
+  return tonumber(left[1] or 0), tonumber(left[2] or 0)
+end
+
 -- Whether a message waits for a limit: so it seems where others of its queue do.
 local function seems_limited(id, queue)
   local extras = call('HGET', EXTRAS, id)
