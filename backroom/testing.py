@@ -46,6 +46,7 @@ from backroom.tools import HandOn, House
 from workers.bind import bind, send_on
 
 MOST_RUNS = 10_000
+# Nobody renews it, and a test may be stopped in a debugger.
 LEASE = timedelta(minutes=5)
 
 
@@ -171,7 +172,7 @@ class JobQueue:
         return found
 
     def assert_enqueued(self, kind: type[Message] | str, *, count: int = 1, **fields: Any) -> list[Enqueued]:
-        """Exactly so many such messages wait; they are returned.
+        """Assert that exactly so many such messages wait, and return them.
 
         Raises:
             AssertionError: More or fewer do; it says what waits instead.
@@ -184,7 +185,7 @@ class JobQueue:
         return found
 
     def assert_nothing_enqueued(self) -> None:
-        """Nothing waits.
+        """Assert that nothing waits.
 
         Raises:
             AssertionError: Something does; it says what.

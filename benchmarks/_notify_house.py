@@ -25,7 +25,6 @@ MB = 1_000_000
 SECRET = "of a house that is gone in minutes"  # noqa: S105
 OPENS_WITHIN = timedelta(seconds=60)
 ANSWERS_WITHIN = timedelta(seconds=30)
-WORKER = ("-m", "dramatiq", "workers:boot", "--processes", "1", "--threads", str(THREADS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +81,10 @@ def open_house(folder: Path) -> Iterator[House]:
             "SIMULATOR_URL": simulator.url,
             "SIMULATOR_SMTP_PORT": str(simulator.smtp_port),
             "LOG_LEVEL": "warning",
+            "WORKER_PROCESSES": "1",
+            "WORKER_THREADS": str(THREADS),
         }
-        parts = {"web": ("-m", "api_shim"), "worker": WORKER, "clock": ("-m", "scheduler")}
+        parts = {"web": ("-m", "api_shim"), "worker": ("-m", "workers"), "clock": ("-m", "scheduler")}
         processes = {
             name: psutil.Process(
                 stack.enter_context(own_process(*command, folder=folder, name=name, environ=environ)).pid

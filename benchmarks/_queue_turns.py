@@ -37,14 +37,13 @@ class Size:
 WHOLE = Size(share=1.5, single=1_000, pick_ups=(40, 12), pause=(0.4, 0.9), rest=4, load=3)
 QUICK = Size(share=0.35, single=200, pick_ups=(8, 4), pause=(0.15, 0.3), rest=0.8, load=0.6)
 OURS = "ours"
+# Of what a side drains: how much a worker that is half busy is given.
+HALF = 0.5
 
 
 def is_ours(side: str) -> bool:
     """Whether a side is ours, with whatever settings."""
     return side.startswith(OURS)
-
-
-HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,7 +34,7 @@ signals:
 examples:
   python -m workers                                        one process, eight jobs at once
   python -m workers --processes 4 --threads 2              more for jobs that compute
-  python -m workers --queues urgent,default                a worker of their own for some queues
+  python -m workers --queues deliveries,default            workers of their own for some queues
   python -m workers --recycle-above-memory 512             for jobs that leak
 
 Each option is a setting, too, shown here as it is now; the option wins. More: docs/how-to/tune-a-worker.md

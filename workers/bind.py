@@ -23,8 +23,7 @@ from workers.traced import ID, traceparent
 
 log = structlog.get_logger()
 
-
-# Has a message's job run in another process, and gives what it gives.
+# Runs a message's job in another process, and returns or raises what that does.
 Elsewhere = Callable[[dramatiq.Message[Any]], Any]
 
 
@@ -140,7 +139,7 @@ def _failures(job: Job, house: House, envelopes: Sequence[dramatiq.Message[Any]]
         return dict.fromkeys((envelope.message_id for envelope in envelopes), error)
     except Exception as error:  # noqa: BLE001 - whatever a job raises: find the message that makes it
         if len(envelopes) == 1:
-            _trace(job, envelopes[0], error)
+            _log_broken(job, envelopes[0], error)
             return {envelopes[0].message_id: error}
         log.info("batch.split", job=job.name, count=len(envelopes), error=type(error).__name__)
         return _failures_by_halves(job, house, envelopes, app)
@@ -158,8 +157,8 @@ def _failures_by_halves(
     return failed | _failures(job, house, envelopes[middle:], app)
 
 
-def _trace(job: Job, envelope: dramatiq.Message[Any], error: Exception) -> None:
-    # Nobody else will: the batch fails with all of its failures, and those have no trace.
+def _log_broken(job: Job, envelope: dramatiq.Message[Any], error: Exception) -> None:
+    # Nobody else will: the batch fails as a whole, and Dramatiq logs that without the frames of each failure.
     if not isinstance(error, BackroomError):
         log.error("batch.broken", job=job.name, message=envelope.message_id, exc_info=error)
 

@@ -27,7 +27,7 @@ from workers.order import outcome
 
 log = structlog.get_logger()
 
-# A time limit reaches a thread between two looks.
+# In seconds. While a thread waits for its cell, a time limit cannot interrupt it: so it waits in short steps.
 LOOK_EVERY = 0.2
 # Another one takes a second to start, and as much memory as a worker.
 MOST_IDLE = 1

@@ -21,11 +21,13 @@ LOOK_EVERY = timedelta(seconds=1)
 # Copies of one request to stop, as a terminal or a process group sends them. Later than that somebody hurries.
 COPIES_WITHIN = timedelta(seconds=2)
 READY_WITHIN = timedelta(minutes=2)
-# Who has worked that long has not died of its start.
+# A process that has worked for so long has not died of its start.
 HEALTHY = timedelta(minutes=1)
+# How long a place stays empty where one after another dies of its start.
 AGAIN = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=30), jitter=0)
 # Below so many times what a fresh one takes, a limit on memory would replace one after another.
 ROOM = 1.2
+# Between the stacks of one process and the next: they share standard error.
 STACKS_APART = timedelta(milliseconds=500)
 RELEASE_EVERY = timedelta(milliseconds=500)
 # A lease ends by itself: what cannot be released by then need not hold up the end.
@@ -207,7 +209,7 @@ class Supervisor:
         """It has ended, and we have seen that: what it held need not wait until its lease ends."""
         if child in self._children:
             self._children.discard(child)
-            # Whom we did not give the time to finish did not die of its work.
+            # A process that was not given the time to finish did not die of its work.
             counted = child.code != 0 and child.killed not in {"stop window", "hurry"}
             self._releases.add(self._errand(self._release(child, counted=counted)))
 

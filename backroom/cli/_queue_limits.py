@@ -33,7 +33,7 @@ def limit(
     from backroom.domain.errors import Invalid  # noqa: PLC0415
 
     if most is None and mark is None and not age:
-        raise Invalid("", "says nothing to set", "--most, --mark or --age; `backroom queue ls` shows what is set")
+        raise Invalid("the command", "says nothing to set", "--most, --mark or --age; `backroom queue ls` shows them")
     oldest = span("--age", age) if age else None
     with open_queues() as queues:
         _known.check_queues(queues, [queue])
@@ -67,6 +67,8 @@ def limits(
     with open_queues() as queues:
         set_ones = queues.limits()
         if not name:
+            if rate or concurrent or usual:
+                raise Invalid("NAME", "is missing", "which limit to set; `backroom queue limits` alone lists them")
             _show(declared, set_ones, as_json=as_json)
             return
         if usual:
@@ -75,7 +77,7 @@ def limits(
             typer.echo(f"{name}: as usual")
             return
         if not (rate or concurrent):
-            raise Invalid("", "says nothing to set", "--rate, --concurrent or --usual")
+            raise Invalid("the command", "says nothing to set", "--rate, --concurrent or --usual")
         try:
             wanted = Limit(name=name, rate=_rate(rate, burst) if rate else None, concurrent=concurrent)
         except ValueError as error:
@@ -83,7 +85,7 @@ def limits(
         queues.limit(wanted)
     if name not in declared:
         # Jobs may name a limit that only they know, with `tools.within`.
-        typer.secho(f"no job on the shelf declares {name}; those that ask for it by name obey", fg="yellow", err=True)
+        typer.secho(f"no job declares {name}: it holds for those that ask for it while they run", fg="yellow", err=True)
     typer.echo(f"{name}: {_said(wanted)}")
 
 
@@ -129,3 +131,5 @@ def _show(declared: dict[str, Limit], set_ones: dict[str, Limit], *, as_json: bo
     else:
         head = ("limit", "for each", "declared", "set")
         show(table("Limits", head, ([row[column] for column in head] for row in rows)))
+        if not rows:
+            typer.echo("no job declares a limit, and none is set", err=True)

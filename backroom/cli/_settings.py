@@ -82,10 +82,11 @@ def open_queue() -> Iterator[tuple[Settings, redis.Redis]]:
     Raises:
         CannotStart: Nobody says where Valkey is.
     """
-    from backroom import connect  # noqa: PLC0415 - slow to load, and not for `--help`
+    # Not by way of `backroom.connect`, which opens both engines and so loads SQLAlchemy: half of a command's start.
+    from backroom.queue.open import open_client  # noqa: PLC0415 - slow to load, and not for `--help`
 
     given = need_valkey(house_settings())
-    client = connect.valkey(given)
+    client = open_client(given.redis_url, prefix=given.key_prefix)
     try:
         yield given, client
     finally:

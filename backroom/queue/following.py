@@ -44,7 +44,7 @@ def _must_be_primary(role: Any, *, host: Host) -> None:
 
 
 class Following(Connection):
-    """To a port. Without a route: always to the same one, which may be another machine after each connect."""
+    """A connection to a port. Without a route always to the same one, where another machine may answer by then."""
 
     def __init__(self, *, route: Route | None = None, **options: Any) -> None:
         self._route = route
@@ -88,7 +88,7 @@ class FollowingTls(Following, SSLConnection):
 
 
 class AsyncFollowing(AsyncTcp):
-    """To a port, for an event loop; otherwise like `Following`."""
+    """A connection to a port, for an event loop; otherwise like `Following`."""
 
     def __init__(self, *, route: AsyncRoute | None = None, **options: Any) -> None:
         self._route = route

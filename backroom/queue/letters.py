@@ -63,7 +63,7 @@ class DeadLetters:
         """
         there, *ids = self._ask("dead", max(1, min(limit, MOST_LISTED)), after, "", "-inf", "+inf")
         if not there:
-            raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
+            raise _left_since(after)
         return self._letters(ids)
 
     def dead_ids(self) -> list[str]:
@@ -73,7 +73,7 @@ class DeadLetters:
     def dead_pages(
         self, *, since: datetime | None = None, before: datetime | None = None, after: str = ""
     ) -> Iterator[list[Dead]]:
-        """All dead letters of a time, newest first, a page at a time; a page's may be put back or dropped meanwhile.
+        """All dead letters of a time, newest first, a page at a time. Those of a page may be put back before the next.
 
         Args:
             since: The oldest that is wanted.
@@ -89,7 +89,7 @@ class DeadLetters:
         while True:
             there, *ids = self._ask("dead", PAGE, after, at, oldest, newest)
             if not there:
-                raise Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
+                raise _left_since(after)
             page = self._letters(ids)
             if page:
                 # By its time, too: it may be gone when the next page is asked for.
@@ -144,6 +144,10 @@ class DeadLetters:
                 revived += sum(self._ask("revive", *args))
                 args, size = [], 0
         return revived + (sum(self._ask("revive", *args)) if args else 0)
+
+
+def _left_since(after: str) -> Invalid:
+    return Invalid("after", f"there is no dead letter {after}", "it has left since: begin without it")
 
 
 def _revived(dead: Dead, message: object = None) -> Envelope:

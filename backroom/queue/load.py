@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from backroom.queue.rows import Row
     from backroom.queue.settler import Settlement
 
+# In seconds: how long to fetch nothing while an engine that the jobs need is away.
 LONGEST_ENGINE_PAUSE = 5.0
 # Jobs that end within so many seconds make room for more than one message.
 WAIT_FOR_ROOM = 0.02
-MOST_UNSETTLED = 4  # times the capacity
+# Times the capacity: decided, but not confirmed. More would only pile up before an engine that is slow.
+MOST_UNSETTLED = 4
 
 log = structlog.get_logger()
 
@@ -152,7 +154,12 @@ class Load:
     # How much more
 
     def room_for(self, stopping: Event, *, block: bool) -> int:
-        """How many deliveries may be fetched. In small steps it would not be worth a call, so wait a little."""
+        """How many deliveries may be fetched now; none when this process stops.
+
+        Args:
+            stopping: Set when it stops.
+            block: Whether to wait until there is room, and a little longer: one more message is not worth a call.
+        """
         with self.room:
             since = None
             while not stopping.is_set():

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Metrics(Middleware):
-    """Counts. It has to stand before `Decide` in the list, for it looks at what that decided.
+    """Counts what becomes of messages. It has to stand before `Decide` in the list, for it looks at what that decided.
 
     Args:
         tally: Where to count.
@@ -91,7 +91,7 @@ class Metrics(Middleware):
             self._server = serve(registry(self._tally), host=self._host, port=self._port, token=self._token)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
-        """To here."""
+        """Serve no longer."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()

@@ -126,7 +126,7 @@ class Way:
 
 
 class Route(Way):
-    """Finds it from a thread."""
+    """Finds the primary, for threads."""
 
     def find(self) -> Host:
         """Where to connect to now.
@@ -148,7 +148,7 @@ class Route(Way):
 
 
 class AsyncRoute(Way):
-    """The same for an event loop."""
+    """Finds the primary, for an event loop."""
 
     async def find(self) -> Host:
         """Where to connect to now.

@@ -12,6 +12,7 @@ from backroom.queue.dialect import opened
 from backroom.queue.post import limit_numbers
 from backroom.queue.wire import decode, milliseconds
 
+# How many values a fetch replies before its rows (the end of fetch.lua), and how many make a row.
 HEADER = 9
 FIELDS = 6
 

@@ -14,6 +14,7 @@ from threading import Lock, local
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 UNKNOWN = "unknown"
 
+# Queue and job.
 Of = tuple[str, str]
 
 

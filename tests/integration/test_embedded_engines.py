@@ -267,7 +267,7 @@ def test_a_missing_wheel_says_which_extra_brings_it(find, package, monkeypatch):
     with pytest.raises(CannotStart, match=f"{package}.*is not installed") as failure:
         find()
 
-    assert "backroom[embedded]" in failure.value.mend
+    assert "[embedded]" in failure.value.mend
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root has to hand PostgreSQL to another user")

@@ -219,6 +219,7 @@ def test_bounds_of_a_queue_are_set_seen_and_taken_back(sender: Sender):
         (["drain", "work", "--within", "1 year"], "is not a duration"),
         (["limits", "sms.account", "--rate", "fast"], "--rate: is not a rate"),
         (["limits", "sms.account"], "--rate, --concurrent or --usual"),
+        (["limits", "--rate", "1/s"], "NAME: is missing .which limit to set"),
         (["limits", "SMS", "--rate", "1/s"], "is no name for a limit"),
         (["limits", "sms.account", "--usual"], "no such limit that was set"),
         *(
@@ -233,6 +234,24 @@ def test_what_is_mistyped_is_told_with_what_would_be_right(sender: Sender, words
 
     with pytest.raises(Invalid, match=told):
         run("queue", *words)
+
+
+def test_who_cannot_go_on_is_told_what_to_do(
+    engine: Engine, sender: Sender, queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def told(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["backroom", *words])
+        with pytest.raises(SystemExit):
+            cli.main()
+        return capsys.readouterr().err
+
+    sender.send([post("note", queue="quiet")])
+    queues.rule("quiet", intake="draining")
+    assert "To mend it: `backroom queue resume`" in told("jobs", "run", "record.forget")
+
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
+    settings.cache_clear()
+    assert "To mend it: see that Valkey runs" in told("queue", "ls")
 
 
 def test_a_limit_is_set_in_place_of_what_jobs_declare_and_taken_back(engine: Engine, sender: Sender, queues: Queues):
