@@ -43,7 +43,7 @@ from backroom.queue.running import Running
 from backroom.queue.sender import Sender
 from backroom.queue.wire import Envelope, Once, decode, milliseconds
 from backroom.tools import HandOn, House
-from workers.bind import bind, post_of
+from workers.bind import bind, send_on
 
 MOST_RUNS = 10_000
 # Nobody renews it, and a test may be stopped in a debugger.
@@ -257,7 +257,7 @@ class JobQueue:
         raise LookupError(f"no job of this queue takes {kind.__name__}: give it to job_queue(...)")
 
     def _hand_on(self, later: Sequence[HandOn]) -> None:
-        self._sender.send([post_of(self._job_for(type(one.message)), one) for one in later])
+        send_on(later, job_for=self._job_for, send=self._sender.send)
 
     def _house(self, tools: Mapping[str, Any]) -> House:
         world: dict[str, Any] = {

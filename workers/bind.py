@@ -15,6 +15,7 @@ from backroom.domain.errors import BackroomError, EngineAway, Invalid, Outcome, 
 from backroom.domain.job import Job, Message
 from backroom.queue.decide import BatchFailed, Behind
 from backroom.queue.delivery import Delivery
+from backroom.queue.finishing import worked_on
 from backroom.queue.post import post_for
 from backroom.queue.wire import Once, Post
 from backroom.tools import HandOn, House, Tools
@@ -51,6 +52,38 @@ def bind(broker: dramatiq.Broker, jobs: Iterable[Job], house: House, *, elsewher
                 "ordered": job.ordered,
             }
         dramatiq.actor(actor_name=job.name, queue_name=job.queue, broker=broker, **options)(function)
+
+
+def send_on(
+    later: Sequence[HandOn], *, job_for: Callable[[type[Message]], Job], send: Callable[[Sequence[Post]], object]
+) -> None:
+    """Put on the queue what a job has handed on.
+
+    Where only the message in hand is in the way, for both are one of a kind, it is enqueued with the end of that one.
+
+    Args:
+        later: What it was.
+        job_for: Knows whose messages are of a type.
+        send: Sends at once.
+    """
+    at_once = []
+    for one in later:
+        job = job_for(type(one.message))
+        post = post_of(job, one)
+        delivery = worked_on()
+        if delivery is not None and _is_in_the_way(delivery, job, post):
+            delivery.follow_with(post)
+        else:
+            at_once.append(post)
+    if at_once:
+        send(at_once)
+
+
+def _is_in_the_way(delivery: Delivery, job: Job, post: Post) -> bool:
+    if job.unique is None or post.unique is None or post.unique.mode != "r" or delivery.actor_name != job.name:
+        return False
+    messages = (held.message.kwargs["message"] for held in delivery.held)
+    return any(job.unique.key(job.name, _typed(job, message)) == post.unique.key for message in messages)
 
 
 def post_of(job: Job, later: HandOn) -> Post:

@@ -35,7 +35,7 @@ from backroom.shelf import Shelves, carriers
 from backroom.store.unit import Store
 from backroom.tools import HandOn, House
 from backroom.words import Words
-from workers.bind import bind, post_of
+from workers.bind import bind, send_on
 from workers.isolation import Cells
 from workers.sight import Sighting
 from workers.tie import end_with
@@ -113,7 +113,7 @@ def furnish(
     running = Running(client, prefix=settings.key_prefix)
 
     def hand_on(later: Sequence[HandOn]) -> None:
-        sender.send([post_of(shelves.job_for(type(one.message)), one) for one in later])
+        send_on(later, job_for=shelves.job_for, send=sender.send)
 
     def answer(message: str, outcome: Mapping[str, Any]) -> None:
         answers.give(message, msgspec.json.encode(outcome))

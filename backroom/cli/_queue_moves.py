@@ -98,9 +98,11 @@ def purge(
 ) -> None:
     """Drop all messages of a queue that no worker holds, for good: `backroom queue purge mail`.
 
-    Those that are due later or wait for a limit go, too. Nothing brings them back.
+    Those that are due later or wait for a limit go, too. Nothing brings them back. What is sent meanwhile stays, unless
+    it is for later or meets a limit. Ctrl-C leaves the rest, and the same command goes on.
     """
     from backroom.cli import _known  # noqa: PLC0415 - slow, and not for `--help`
+    from backroom.cli._progress import progress  # noqa: PLC0415
     from backroom.cli._settings import open_queues  # noqa: PLC0415
 
     with open_queues() as queues:
@@ -109,7 +111,18 @@ def purge(
         if not yes:
             said = f"{depth.ready:,} ready, {depth.delayed:,} due later, {depth.limited:,} limited" if depth else "none"
             typer.confirm(f"Drop all messages of {queue} ({said}) for good?", abort=True)
-        typer.echo(f"dropped {queues.purge(queue):,} from {queue}")
+        gone = 0
+
+        def told(count: int) -> None:
+            nonlocal gone
+            gone = count
+            done(count)
+
+        with progress(f"purging {queue}", total=depth.waiting if depth else 0) as done:
+            try:
+                queues.purge(queue, told=told)
+            finally:
+                typer.echo(f"dropped {gone:,} from {queue}")
 
 
 def _wait_until_empty(queues: Queues, queue: str, *, within: timedelta) -> Depth | None:

@@ -32,6 +32,7 @@ from backroom.queue.middleware import usual
 from backroom.queue.open import Script, open_client, without_retries
 from backroom.queue.opening import Kind, Opener
 from backroom.queue.patience import teach
+from backroom.queue.purge import purge
 from backroom.queue.readers import Readers
 from backroom.queue.signals import SparseSignals
 from backroom.queue.wire import CLASSES, USUAL_LINE, check_queue
@@ -82,7 +83,7 @@ class ValkeyBroker(SparseSignals):
         self.queues: set[str] = set()
         self._worker_name = worker_name or f"{socket.gethostname()}.{os.getpid()}"
         self._intake = Intake(self.client, prefix=prefix)
-        self._depths, self._flush = (Script(self.client, name, prefix=prefix) for name in ("depths", "flush"))
+        self._depths = Script(self.client, "depths", prefix=prefix)
         self._lanes: dict[str, Lane] = {}
         self.limits: set[Limit] = set()
         self.readers = Readers(self._hub)
@@ -262,7 +263,7 @@ class ValkeyBroker(SparseSignals):
 
     def flush(self, queue_name: str) -> None:
         """Drop all messages of a queue that nobody has taken."""
-        self._flush(queue_name)
+        purge(self.client, prefix=self.prefix, queue=queue_name)
 
     def flush_all(self) -> None:
         """Drop all messages of all declared queues."""

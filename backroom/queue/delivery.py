@@ -15,7 +15,7 @@ from dramatiq import Message, MessageProxy
 
 from backroom.queue.decisions import Again, Dead, Decision, Done, Release
 from backroom.queue.dialect import HANDED_ON, as_sent, rewritten
-from backroom.queue.wire import Argument, Ending, Envelope, encode, milliseconds
+from backroom.queue.wire import Argument, Ending, Envelope, Post, encode, milliseconds, sealed
 
 MOST_REASON_CHARS = 500
 # How long the id of a message is remembered after its end, at least: a repeated enqueue does nothing.
@@ -125,6 +125,14 @@ class Delivery(MessageProxy):
         """
         body = encode(envelope)
         self._posts.append((envelope.message_id, envelope.queue_name, line, body, milliseconds(delay), b""))
+
+    def follow_with(self, post: Post) -> None:
+        """The same for one that a job asks for.
+
+        Raises:
+            Invalid: It cannot be sent.
+        """
+        self._posts.append(sealed(post))
 
     def next_hand_on_id(self) -> str:
         """An id for a message that follows from this one.

@@ -91,6 +91,11 @@ def is_worked_on(id: str) -> bool:
     return delivery is not None and delivery.message_id == id
 
 
+def worked_on() -> Delivery | None:
+    """What this thread has in its hands, if anything."""
+    return _working_on.get()
+
+
 def current() -> Finish | None:
     """What ends in this thread, if anything."""
     return _finish.get()

@@ -13,8 +13,9 @@ from backroom.queue.wire import USUAL_LINE, Envelope, decode, encode, pack
 MOST_LISTED = 1_000
 # So many are looked at in one page, and put back or dropped in one call.
 PAGE = 200
-# So many bodies are read in one step; the engine does nothing else meanwhile.
+# So many bodies are read in one step, and so many bytes of them put back; the engine does nothing else meanwhile.
 BODIES_AT_ONCE = 20
+MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 # What is noted in a message while it is tried.
 NOTED = {"attempt", "errors", "parked"}
 
@@ -117,7 +118,7 @@ class DeadLetters:
         return self._revive([_revived(dead, message)]) == 1
 
     def retry_all(self, letters: Sequence[Dead]) -> tuple[int, list[str]]:
-        """Put many back in one step: how many were there, and the ids of those whose body cannot be read."""
+        """Put many back: how many were there, and the ids of those whose body cannot be read."""
         readable, broken = [], []
         for dead in letters:
             try:
@@ -134,14 +135,15 @@ class DeadLetters:
         return [_dead(*row) for some in in_rows(ids, BODIES_AT_ONCE) for row in in_rows(self._ask("letters", *some), 4)]
 
     def _revive(self, messages: Sequence[Envelope]) -> int:
-        if not messages:
-            return 0
-        args = [
-            value
-            for one in messages
-            for value in (one.message_id, one.queue_name, one.options.get("line", USUAL_LINE), pack(one))
-        ]
-        return sum(self._ask("revive", *args))
+        revived, args, size = 0, list[str | bytes](), 0
+        for one in messages:
+            body = pack(one)
+            args += [one.message_id, one.queue_name, one.options.get("line", USUAL_LINE), body]
+            size += len(body)
+            if size > MOST_BYTES_AT_ONCE:
+                revived += sum(self._ask("revive", *args))
+                args, size = [], 0
+        return revived + (sum(self._ask("revive", *args)) if args else 0)
 
 
 def _left_since(after: str) -> Invalid:

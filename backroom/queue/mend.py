@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from backroom.queue.open import Script, base, queue_away
+from backroom.queue.open import Script, base, in_rows, queue_away
 
 if TYPE_CHECKING:
     import redis
 
 PAGE = 1_000
-# Each of them is looked for in every place, while the engine does nothing else.
-AT_ONCE = 20
+# Each stray is looked for in every place, while the engine does nothing else: so many places in one call.
+PLACES_AT_ONCE = 500_000
+MOST_AT_ONCE = 20
 
 
 def mend(client: redis.Redis, *, prefix: str) -> int:
@@ -28,8 +29,9 @@ def mend(client: redis.Redis, *, prefix: str) -> int:
     with queue_away():
         known = set(_placed(client, base(prefix)))
         stray = [id for id in _keys(client, f"{base(prefix)}msgs") if id not in known]
-        for at in range(0, len(stray), AT_ONCE):
-            mended += int(script.repeatable(*stray[at : at + AT_ONCE]))
+        some = max(1, min(MOST_AT_ONCE, PLACES_AT_ONCE // (len(known) + 1)))
+        for ids in in_rows(stray, some):
+            mended += int(script.repeatable(*ids))
     return mended
 
 

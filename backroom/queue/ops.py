@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -13,11 +14,14 @@ from backroom.queue.letters import BODIES_AT_ONCE, DeadLetters
 from backroom.queue.life import Life, State, life
 from backroom.queue.open import Ask, AsyncScript, base, in_rows, queue_away
 from backroom.queue.post import limit_numbers
+from backroom.queue.purge import purge
 from backroom.queue.wire import Envelope, decode, milliseconds
 
 if TYPE_CHECKING:
     import redis
     import redis.asyncio
+
+MOST_LOOKS = 10_000
 
 Intake = Literal["open", "paused", "draining"]
 Cancelled = Literal["cancelled", "asked", "dead", "done", "unknown"]
@@ -29,7 +33,7 @@ class Depth:
 
     Attributes:
         queue: Its name.
-        ready: Messages that could be taken now.
+        ready: Messages that could be taken now. One that has expired counts until its turn comes.
         delayed: Messages that are due later.
         inflight: Messages that a worker holds.
         limited: Messages that wait for a limit.
@@ -78,6 +82,7 @@ class Queues(DeadLetters):
     def __init__(self, client: redis.Redis, *, prefix: str) -> None:
         super().__init__(Ask(client, prefix=prefix))
         self._client = client
+        self._prefix = prefix
         self._limits = f"{base(prefix)}limits"
         self._dead = f"{base(prefix)}dead"
 
@@ -143,11 +148,20 @@ class Queues(DeadLetters):
 
     def limit(self, limit: Limit) -> None:
         """Have a limit be this, for every worker from its next fetch on, whatever jobs declare."""
-        self._ask("limit", limit.name, "|".join(map(str, limit_numbers(limit))))
+        self._set_limit(limit.name, "|".join(map(str, limit_numbers(limit))))
 
     def usual_limit(self, name: str) -> bool:
         """Have a limit be what jobs declare again; say whether it was anything else."""
-        return bool(self._ask("limit", name, ""))
+        return self._set_limit(name, "")
+
+    def _set_limit(self, name: str, value: str) -> bool:
+        was_set, more = self._ask("limit", name, value)
+        # Whoever waits for it meanwhile has seen the new one, so this need not go on for ever.
+        for _ in range(MOST_LOOKS):
+            if not more:
+                break
+            _, more = self._ask("limit", name, value)
+        return bool(was_set)
 
     def peek(self, queue: str, limit: int = 10) -> list[Envelope]:
         """The messages that wait in a queue, those first that are taken next; what cannot be read is left out."""
@@ -161,11 +175,21 @@ class Queues(DeadLetters):
 
     def move(self, queue: str, to: str, *, limit: int) -> int:
         """Move messages that wait in one queue to the end of another; say how many went. A few hundred at a time."""
-        return int(self._ask("move", queue, to, limit))
+        moved, more = 0, 1
+        while more and not moved:
+            # Places that were left are passed over, so many in a call.
+            moved, more = self._ask("move", queue, to, limit)
+        return int(moved)
 
-    def purge(self, queue: str) -> int:
-        """Drop all messages of a queue that no worker holds; say how many there were."""
-        return int(self._ask("flush", queue))
+    def purge(self, queue: str, *, told: Callable[[int], None] | None = None) -> int:
+        """Drop all messages of a queue that no worker holds; say how many there were. See `purge.py`.
+
+        Args:
+            queue: Which one.
+            told: Called with how many are gone, again and again.
+        """
+        with queue_away():
+            return purge(self._client, prefix=self._prefix, queue=queue, told=told)
 
     def life(self, id: str) -> Life:
         """What became of a message."""

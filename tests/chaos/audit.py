@@ -49,8 +49,7 @@ class Recovery:
 
     Attributes:
         after: Seconds from a kill until a job ran again; from the last one if more than one worker fell with it.
-        limited: The same for jobs under a limit, which wait for a place in it, too: those of the dead are free when
-            their leases have ended.
+        limited: Those of them that are under a limit.
         twice: Seconds from the first kill, for those whose next worker fell, too, before it had done them.
         never: How many never ran again.
         slow: Which ones took longest, and how long.
@@ -141,7 +140,11 @@ def left_behind(client: redis.Redis, *, prefix: str = PREFIX) -> list[str]:
         name = key.decode().removeprefix(f"{{{prefix}}}:")
         if name in {"queues", "busy", "limited"}:
             found += [f"{name} {queue.decode()}={n.decode()}" for queue, n in client.hgetall(key).items() if n != b"0"]
-        elif name.partition(":")[0] not in _REMEMBERED and not name.startswith(("wake", "note:", "limited!")):
+        elif (
+            name.partition(":")[0] not in _REMEMBERED
+            and name != "kept"
+            and not name.startswith(("returned", "wake", "note:", "limited!"))
+        ):
             found.append(name)
     return sorted(found)
 
@@ -177,7 +180,7 @@ def recovery(connection: psycopg.Connection[Any], fallen: Sequence[Fallen]) -> R
                 after.append(((again - last).total_seconds(), n))
     slowest = sorted(after, reverse=True)[:MOST_SLOW]
     return Recovery(
-        after=[seconds for seconds, n in after if Job(n=n).kind != "limited"],
+        after=[seconds for seconds, _ in after],
         limited=[seconds for seconds, n in after if Job(n=n).kind == "limited"],
         twice=twice,
         never=never,

@@ -128,9 +128,7 @@ class Effects:
         try:
             self._connection().execute(EFFECT, values)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            with suppress(psycopg.Error):
-                self._mine.connection.close()
-            self._mine.connection = None
+            self._drop_connection()
             raise StoreAway(type(error).__name__) from error
         point("after_effect")
 
@@ -140,6 +138,14 @@ class Effects:
             self._mine.connection = connection = psycopg.connect(self._url, autocommit=True, connect_timeout=5)
             self._all.append(connection)
         return connection
+
+    def _drop_connection(self) -> None:
+        connection = getattr(self._mine, "connection", None)
+        # There is none where PostgreSQL does not even let us in.
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+        self._mine.connection = None
 
     def close(self) -> None:
         """Close the connections of all threads."""

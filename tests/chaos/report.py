@@ -51,7 +51,7 @@ def to_json(verdicts: Sequence[Verdict], size: Size, *, seed: int, skipped: Sequ
         {
             **msgspec.to_builtins(one),
             "recovery": {
-                "count": len(one.recovery.after) + len(one.recovery.limited),
+                "count": len(one.recovery.after),
                 "never": one.recovery.never,
                 "slow": one.recovery.slow,
                 **dict(_recovery(one)),
@@ -118,7 +118,7 @@ def _recovery(one: Verdict) -> list[tuple[str, float | None]]:
 
 
 def _held(one: Verdict) -> int:
-    return len(one.recovery.after) + len(one.recovery.limited) + one.recovery.never
+    return len(one.recovery.after) + one.recovery.never
 
 
 def _bad(value: int) -> str:

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 import typer
 
+from backroom.domain.errors import StoreAway
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import open_client
 from backroom.queue.sender import Sender
@@ -242,6 +243,14 @@ def test_a_loss_is_found_and_breaks_the_run(tables: psycopg.Connection, tmp_path
     assert broken(verdict(doubled=1), size) == ["effects doubled"]
     assert broken(verdict(recovery=Recovery(after=[3.0, 21.0])), size) == ["resumed after a kill, slowest"]
     assert broken(verdict(), size) == []
+
+
+def test_a_job_that_meets_no_postgresql_is_not_counted_as_failed():
+    effects = Effects("postgresql://nobody@127.0.0.1:1/none", worker="w")
+
+    for _ in range(2):
+        with pytest.raises(StoreAway):
+            effects.write([Job(n=1)])
 
 
 def test_what_falls_with_a_second_worker_is_measured_from_there(tables: psycopg.Connection):

@@ -21,6 +21,7 @@ HASHES = (
     "cancels",
     "endings",
     "empty",
+    "left",
     "limited",
     "turns",
 )
@@ -55,6 +56,8 @@ class Truth:
         self.workers: dict[str, float] = dict(found.get("workers", []))
         self.done = {id for id, _ in found.get("done", [])}
         self.empty = {place: int(left) for place, left in found.get("empty", {}).items()}
+        self.left = {queue: int(count) for queue, count in found.get("left", {}).items()}
+        self.kept = [(key.removeprefix("kept:"), id) for key, ids in self._with("kept:") for id, _ in ids]
         self.dead = {id for id, _ in found.get("dead", [])}
         self.lines = {tuple(key.split(":")[1:]): ids for key, ids in self._with("line:")}
         self.rings = {tuple(key.split(":")[1:]): lines for key, lines in self._with("ring:")}
@@ -136,6 +139,14 @@ class Truth:
             busy[held.queue] += 1
         for entries in self.limit_lists.values():
             limited.update(queue for queue, _, _ in entries)
+        # Guessed wrong, an empty place counts as one of the other kind, but it counts.
+        empty, left = Counter(), Counter()
+        for place, count in self.empty.items():
+            empty[place.partition("|")[0]] += count
+        for name, count in self.left.items():
+            assert count > 0
+            left[name.removesuffix("|")] += count
+        assert left == empty
         for name, counted in (("queues", waiting), ("busy", busy), ("limited", limited)):
             said = {queue: int(count) for queue, count in self.keys.get(name, {}).items()}
             assert {queue: count for queue, count in said.items() if count} == dict(counted), name
@@ -153,6 +164,12 @@ class Truth:
         for limit, ids in holders.items():
             assert ids <= set(self.inflight)
             assert len(ids) <= most[_name(limit)]
+        for limit, id in self.kept:
+            assert id in self.msgs
+            assert id not in self.inflight
+            assert limit in self.limits_of(id)
+        for limit, count in Counter(limit for limit, _ in self.kept).items():
+            assert count + len(holders.get(limit, ())) <= most[_name(limit)]
         for key in self.limit_lists:
             # Somebody will look when it opens, and what opens with a holder's end has a holder.
             limit = key.rpartition(":")[0]
@@ -178,13 +195,13 @@ def _read(steps: Any, key: str) -> None:
     if (
         key in HASHES
         or key in DEAD_HASHES
-        or key.startswith("limited!")
+        or key.startswith(("limited!", "returned:"))
         or kind in {"inflight", "lane", "rules", "limits"}
     ):
         steps.hgetall(full)
     elif kind in {"line", "ring", "wake", "limited"} or key.startswith("wake!"):
         steps.lrange(full, 0, -1)
-    elif kind in {"delayed", "workers", "done", "dead", "waiting"}:
+    elif kind in {"delayed", "workers", "done", "dead", "waiting"} or key.startswith("kept:"):
         steps.zrange(full, 0, -1, withscores=True)
     elif kind == "holders":
         steps.smembers(full)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import dramatiq
 
+from backroom.domain.limits import Limit
 from backroom.queue.broker import ValkeyBroker
 
 
@@ -46,6 +47,8 @@ def main(url: str, lease_ms: str, folder: str, threads: str) -> None:
 
     dramatiq.actor(note, broker=broker, actor_name="note", queue_name="work")
     dramatiq.actor(hang, broker=broker, actor_name="hang", queue_name="work")
+    few = Limit(name="few", concurrent=4)
+    dramatiq.actor(hang, broker=broker, actor_name="few", queue_name="work", limits=[few])
     dramatiq.actor(die, broker=broker, actor_name="die", queue_name="work")
     dramatiq.actor(lane, broker=broker, actor_name="lane", queue_name="lane", batch=25, linger_ms=5, ordered=True)
     stop = threading.Event()

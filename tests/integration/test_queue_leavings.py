@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import dramatiq
+import pytest
+
+from backroom.domain.errors import Full
 from backroom.domain.limits import Limit
+from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import Script, open_client
 from backroom.queue.ops import Queues
 from backroom.queue.rows import HEADER
@@ -112,3 +117,98 @@ def test_a_batch_lingers_anew_after_the_first_one_was_moved_away(engine: Engine,
     queues.move("work", "other", limit=10)
 
     assert "{br}:lane:work" not in engine.all_keys()
+
+
+def test_a_depth_does_not_count_what_was_cancelled_discarded_or_replaced(sender: Sender, queues: Queues):
+    one = OneOfAKind(key="index/7", mode="r", replace=True)
+    sender.send([post("note", n, id=f"m{n}") for n in range(5)])
+    sender.send([post("note", unique=one), post("note", unique=one)])
+    sender.send([post("note", id="later", delay=HOUR)])
+
+    queues.cancel("m1")
+    queues.discard("m3")
+    queues.cancel("later")
+
+    assert queues.depths()["work"].ready == 4
+    assert queues.depths()["work"].delayed == 0
+
+
+def test_what_waits_for_a_limit_is_not_counted_any_more_when_it_is_cancelled(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    sender.send([post("note", n, id=f"m{n}", limits=("one",)) for n in range(4)])
+    with open_client(engine.url) as client:
+        fetch = Script(client, "fetch", prefix="br")
+        assert fetch("w", 60_000, 9, 0, 1, 1, "one", 1, 0, 0, 0, "work", 0, 0, 0)[HEADER:][2::6] == [b"m0"]
+        sender.send([post("note", n, id=f"m{n}") for n in range(4, 8)])
+
+        for id in ("m2", "m3", "m5"):
+            queues.cancel(id)
+
+        depth = queues.depths()["work"]
+        assert (depth.ready, depth.limited, depth.inflight) == (3, 1, 1)
+        queues.limit(Limit(name="one", concurrent=9))
+        reply = fetch("w", 60_000, 9, 0, 1, 1, "one", 1, 0, 0, 0, "work", 0, 0, 0)
+        assert reply[HEADER:][2::6] == [b"m1", b"m4", b"m6", b"m7"]
+    depth = queues.depths()["work"]
+    assert (depth.ready, depth.limited, depth.inflight) == (0, 0, 5)
+    assert not {"{br}:empty", "{br}:left"} & engine.all_keys()
+
+
+def test_a_queue_over_its_mark_takes_as_many_in_as_were_cancelled(sender: Sender, queues: Queues):
+    queues.rule("work", mark=3)
+    sender.send([post("note", n, id=f"m{n}") for n in range(3)])
+    with pytest.raises(Full):
+        sender.send([post("note")])
+
+    queues.cancel("m0")
+
+    sender.send([post("note")])
+    with pytest.raises(Full):
+        sender.send([post("note")])
+
+
+def test_the_oldest_message_is_the_oldest_that_is_still_there(sender: Sender, queues: Queues):
+    sender.send([post("note", n, id=f"m{n}") for n in range(3)])
+    queues.cancel("m0")
+    queues.cancel("m1")
+
+    assert queues.depths()["work"].oldest is not None
+
+
+def test_empty_places_that_an_older_release_has_left_or_taken_count_for_nothing_in_the_end(
+    engine: Engine, sender: Sender, queues: Queues
+):
+    sender.send([post("note", n, id=f"m{n}") for n in range(4)])
+    queues.cancel("m0")
+    with engine.client() as client:
+        # It knows nothing of this count: it came to one place, and cancelled another message.
+        client.hdel("{br}:empty", "work|2|m0")
+        client.lpop("{br}:line:work:2")
+        client.hincrby("{br}:queues", "work", -1)
+        assert queues.depths()["work"].ready == 3
+        client.hset("{br}:empty", "work|2|m1", 1)
+        client.hdel("{br}:msgs", "m1")
+        with open_client(engine.url) as other:
+            Script(other, "fetch", prefix="br")("w", 60_000, 1, 0, 0, 1, "work", 0, 0, 0)
+
+    assert queues.depths()["work"].ready == 1
+    queues.cancel("m3")
+    assert queues.depths()["work"].ready == 0
+
+
+@pytest.mark.parametrize("priority", [-5, 0, 5])
+@pytest.mark.parametrize("delay", [None, 3_600_000])
+def test_a_message_of_an_actor_with_a_priority_is_cancelled_where_it_stands(
+    engine: Engine, queues: Queues, broker: ValkeyBroker, priority: int, delay: int | None
+):
+    note = dramatiq.actor(lambda: None, broker=broker, actor_name="note", queue_name="work", priority=priority)
+    first, second = (note.send_with_options(delay=delay) for _ in range(2))
+    assert queues.find(first.message_id)[0] == ("scheduled" if delay else "queued")
+
+    assert queues.cancel(first.message_id) == "cancelled"
+
+    assert queues.depths()["work"].waiting == 1
+    assert queues.purge("work") == 1
+    assert queues.find(second.message_id)[0] == "unknown"
+    assert not {key for key in engine.all_keys() if key.startswith(("{br}:empty", "{br}:left", "{br}:delayed"))}

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 import structlog
@@ -14,11 +15,12 @@ from backroom.domain.backoff import Backoff
 from backroom.domain.errors import Cancel, Full, Invalid, QueueAway
 from backroom.domain.limits import Limit
 from backroom.queue.mend import mend
-from backroom.queue.open import open_async_client, open_client
+from backroom.queue.open import Script, open_async_client, open_client
 from backroom.queue.ops import Queues
+from backroom.queue.rows import HEADER
 from backroom.queue.running import Running
 from backroom.queue.sender import AsyncSender, Sender
-from backroom.queue.wire import OneOfAKind
+from backroom.queue.wire import OneOfAKind, sealed
 from tests.integration.queue_engine import Engine, actor, let_pass, post, until, working
 
 HOUR = timedelta(hours=1)
@@ -133,6 +135,32 @@ def test_every_end_frees_the_key(engine: Engine, sender: Sender, queues: Queues,
 
 
 # In time
+
+
+@pytest.mark.parametrize(
+    ("what", "mode", "follows"),
+    [("done", "r", True), ("dead", "r", True), ("again", "r", False), ("release", "r", False), ("done", "p", False)],
+)
+def test_a_job_that_asks_for_itself_again_is_not_in_its_own_way_once_it_is_over(
+    engine: Engine, sender: Sender, queues: Queues, what: str, mode: Literal["r", "p"], *, follows: bool
+):
+    one = OneOfAKind(key="poll/7", mode=mode, period=HOUR)
+    sender.send([post("note", 1, id="m1", unique=one)])
+    with open_client(engine.url) as client:
+        row = Script(client, "fetch", prefix="br")("w", 60_000, 1, 0, 0, 1, "work", 0, 0, 0)[HEADER:]
+        again = sealed(post("note", 2, id="m2", unique=one, delay=HOUR))
+        itself = sealed(post("note", 3, id="m1"))
+        body = b"" if what == "done" else row[5]
+        args = [what, "m1", row[3], 60_000, body, "why", 2, *again, *itself]
+
+        for heard in (1, 0):
+            assert Script(client, "settle", prefix="br")("w", 1, *args) == [heard]
+
+    state = {"done": "done", "dead": "dead", "again": "scheduled", "release": "queued"}[what]
+    assert queues.find("m1")[0] == state
+    assert queues.find("m2")[0] == ("scheduled" if follows else "unknown")
+    (other,) = sender.send([post("note", 4, unique=one)])
+    assert (other.fresh, other.id) == (False, "m2" if follows else "m1")
 
 
 def test_a_message_past_its_time_is_not_run_and_says_so(engine: Engine, sender: Sender, queues: Queues):

@@ -129,10 +129,10 @@ class QueueMachine(RuleBasedStateMachine):
         return found
 
     def refused(self, wanted: Sequence[Post]) -> bool:
-        lengths = Truth(self.client).keys.get("queues", {})
+        ready = {queue: depth.ready for queue, depth in self.queues.depths().items()}
         return any(
             self.rules[post.queue].get("intake") == "draining"
-            or int(lengths.get(post.queue, 0)) >= self.rules[post.queue].get("mark", 1_000_000)
+            or ready.get(post.queue, 0) >= self.rules[post.queue].get("mark", 1_000_000)
             for post in wanted
         )
 
@@ -289,11 +289,12 @@ class QueueMachine(RuleBasedStateMachine):
             expected.append(int(good))
             if good:
                 valid.append((id, what, later and not ordered))
-                for post in follow:
-                    self.model.enqueue(post, line_of(post.priority, post.app))
         assert self.call["settle"](worker, len(wanted), *args) == expected
         for id, what, later in sorted(valid, key=lambda one: one[1] == "done"):
             self.model.settle(id, what, delayed=later)
+        # Only then, so that what is over is not in the way of what follows from it.
+        for post in following if expected[0] else ():
+            self.model.enqueue(post, line_of(post.priority, post.app))
         if repeat:
             before = Truth(self.client).lasting()
             assert self.call["settle"](worker, len(wanted), *args) == [0] * len(wanted)
@@ -351,7 +352,7 @@ class QueueMachine(RuleBasedStateMachine):
             elif kind == "waiting":
                 self.client.zadd(BASE + key, {limit: 1 for limit, opens in value if opens < float("inf")} or {"x": 1})
                 self.client.zrem(BASE + key, "x")
-            elif kind in {"limit", "once"} or key.startswith("unique:p"):
+            elif kind in {"limit", "once", "kept", "returned"} or key.startswith("unique:p"):
                 self.client.delete(BASE + key)
             elif kind == "lane":
                 self.client.hset(
@@ -428,6 +429,8 @@ class QueueMachine(RuleBasedStateMachine):
         there, model = Truth(self.client), self.model
         there.check(most=MOST_AT_ONCE)
         assert set(there.msgs) == set(model.living)
+        for queue, depth in self.queues.depths().items():
+            assert depth.waiting == sum(one.queue == queue and not one.held for one in model.living.values())
         assert there.dead == set(model.dead)
         assert set(model.over) == there.done
         held = {id: one.held for id, one in model.living.items() if one.held}

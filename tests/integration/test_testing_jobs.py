@@ -30,6 +30,10 @@ class Count(Message, frozen=True, kw_only=True):
     n: int
 
 
+class Poll(Message, frozen=True, kw_only=True):
+    n: int
+
+
 @job("user.greet", queue="quiet")
 def greet(message: Greet, tools: Tools) -> dict:
     """Greet a user, and remind them the next day."""
@@ -53,6 +57,16 @@ def remind(message: Remind, tools: Tools) -> None:
     greeted.append(f"{message.user} again at {tools.now():%H}")
 
 
+@job("site.poll", unique=Unique(by=("n",)))
+def poll(message: Poll, tools: Tools) -> None:
+    """Look at a site, and again in an hour."""
+    greeted.append(f"polled {message.n}")
+    tools.later(message, delay=timedelta(hours=1))
+    if len(greeted) == 1:
+        tools.commit()
+        raise RuntimeError("once")
+
+
 @job("count.all", batch=10)
 def count_all(messages: Sequence[Count], tools: Tools) -> None:
     """Count, but nothing below zero."""
@@ -65,7 +79,7 @@ def count_all(messages: Sequence[Count], tools: Tools) -> None:
 @pytest.fixture
 def queue(redis_url: str) -> Iterator[JobQueue]:
     greeted.clear()
-    with job_queue(greet, remind, count_all, redis_url=redis_url) as queue:
+    with job_queue(greet, remind, poll, count_all, redis_url=redis_url) as queue:
         yield queue
 
 
@@ -259,3 +273,16 @@ def test_a_long_job_that_breathes_goes_on_elsewhere_when_its_worker_stops(redis_
         id = queue.send(Greet(app="shop", user="ada"))
         assert queue.run() == [id, id]
         assert (queue.life(id).state, queue.life(id).attempts) == ("done", 0)
+
+
+def test_a_job_of_which_there_is_one_at_a_time_may_ask_for_itself_again(queue: JobQueue):
+    queue.send(Poll(n=1))
+    queue.send(Poll(n=1))
+
+    # It fails once after it has asked, and then nothing follows but its next attempt.
+    for _ in range(4):
+        queue.run(raising=False)
+        queue.assert_enqueued(Poll, n=1, count=1)
+        queue.advance(timedelta(hours=1))
+
+    assert greeted == ["polled 1"] * 4

@@ -10,9 +10,13 @@
 --   queues              hash    queue -> how many entries its lines have
 --   line:<queue>:<line> list    ids, first in first out
 --   ring:<queue>:<class> list   the lines of a class that hold something; the first is served next, then goes to the end
+--   returned:<queue>    hash    line -> how many at its front were given back lately: they had their turn, and are taken first
+--   returned            string  there as long as any may have been
 --   turns               hash    queue -> messages taken; decides when a lower class is served before a higher one
 --   empty               hash    "queue|line|id" -> places there that a message has left without being taken: it was cancelled,
 --                               discarded or replaced, and whoever comes to its place goes on
+--   left                hash    queue -> how many of its places are empty in lines; "queue|" -> before limits. It means
+--                               nothing without `empty`
 --   delayed:<queue>     zset    "line|id" -> when it is due (ms, the server's clock)
 --   wake:<queue>        list    a few tokens that end a worker's blocking wait
 --   rules:<queue>       hash    what an operator has set: `state` paused or draining, `most` messages in flight,
@@ -35,6 +39,8 @@
 --   limits              hash    name of a limit -> "concurrent|count|period ms|burst" that an operator has set
 --   limit:<limit>       string  of a limit with a rate: the theoretical arrival time (ms) of GCRA
 --   holders:<limit>     set     ids that are in flight and count for a limit
+--   kept:<limit>        zset    id that was in flight and was given back -> until when (ms) its place is kept for it
+--   kept                string  there as long as any place may be kept
 --   limited:<limit>:<class> list "queue|line|id" of what waits for a limit
 --   limited!<queue>     hash    name of a limit -> how many messages of this queue wait for it
 --   limited             hash    queue -> how many of its messages wait for limits
@@ -50,6 +56,7 @@ local base = KEYS[1]
 local MSGS, EXTRAS, QUEUES, WORKERS, BUSY = base .. 'msgs', base .. 'extras', base .. 'queues', base .. 'workers', base .. 'busy'
 local DELIVERIES, ALONE, PROGRESS, CANCELS = base .. 'deliveries', base .. 'alone', base .. 'progress', base .. 'cancels'
 local DONE, ENDINGS, LIMITED, EMPTY = base .. 'done', base .. 'endings', base .. 'limited', base .. 'empty'
+local LEFT, KEPT, RETURNED = base .. 'left', base .. 'kept', base .. 'returned'
 local DEAD, BODIES, REASONS, DEAD_EXTRAS = base .. 'dead', base .. 'dead:bodies', base .. 'dead:reasons', base .. 'dead:extras'
 
 local CLASSES = {'1', '2', '3'}
@@ -57,6 +64,8 @@ local WAKES = 4                 -- tokens in a wake list at most; who leaves mes
 local MOST_DELIVERIES = 5       -- deliveries without an outcome, after which a message is poison
 local TOMBSTONE_MS = 600000
 local MOST_TOMBSTONES = 1000000
+local KEPT_MS = 10000           -- for so long a message that is given back keeps its places within limits
+local RETURNED_MS = 60000       -- and for so long it is taken before what has not had its turn yet
 
 local call = redis.call
 
@@ -135,6 +144,17 @@ local function put_in_front(queue, entries)
   local lines = {}
   for _, entry in ipairs(entries) do add(lines, entry.line, entry.id) end
   for line, ids in pairs(lines) do line_up(queue, line, ids, true) end
+  return lines
+end
+
+-- The same for what was given back. The front of a line is not enough: other lines and classes have their turns.
+local function take_back(queue, entries)
+  local key = base .. 'returned:' .. queue
+  for line, ids in pairs(put_in_front(queue, entries)) do call('HINCRBY', key, line, #ids) end
+  if #entries > 0 then
+    call('PEXPIRE', key, RETURNED_MS)
+    call('SET', RETURNED, 1, 'PX', RETURNED_MS)
+  end
 end
 
 local function parse_lease(value)
@@ -166,11 +186,17 @@ end
 
 -- Whether this is a place that was left; then it is one no more. The same id may stand for a message again meanwhile, once
 -- its tombstone is gone, and that one has a place of its own.
-local function leave_empty(queue, line, id)
+local function leave_empty(queue, line, id, limited)
   local place = queue .. '|' .. line .. '|' .. id
   local left = tonumber(call('HGET', EMPTY, place) or 0)
-  if left == 1 then call('HDEL', EMPTY, place) elseif left > 1 then call('HINCRBY', EMPTY, place, -1) end
-  return left > 0
+  if left == 0 then return false end
+  if left == 1 then call('HDEL', EMPTY, place) else call('HINCRBY', EMPTY, place, -1) end
+  -- Where it was when it was left is a guess, so it may be counted elsewhere.
+  local here, there = queue, queue .. '|'
+  if limited then here, there = there, here end
+  if call('HEXISTS', LEFT, here) == 0 then here = there end
+  if call('HINCRBY', LEFT, here, -1) <= 0 then call('HDEL', LEFT, here) end
+  return true
 end
 
 -- Something about a limit has changed: the next fetch looks whether those who wait for it may go in.
@@ -184,13 +210,34 @@ local function look_again(limit)
   end
 end
 
--- These are in flight no more: whoever waits for their limits may be next.
-local function leave_limits(ids)
+-- These are in flight no more: whoever waits for their limits may be next. The places of those that go back into line,
+-- `back[id]`, are kept for them: they would wait behind everybody who came while they ran.
+local function leave_limits(ids, back)
   each_extra(ids, function(id, _, limits)
     for limit in string.gmatch(limits, '[^,]+') do
-      if call('SREM', base .. 'holders:' .. limit, id) == 1 then look_again(limit) end
+      if call('SREM', base .. 'holders:' .. limit, id) == 1 then
+        if back[id] then
+          call('ZADD', base .. 'kept:' .. limit, clock + KEPT_MS, id)
+          call('PEXPIRE', base .. 'kept:' .. limit, KEPT_MS)
+          call('SET', KEPT, 1, 'PX', KEPT_MS)
+        end
+        look_again(limit)
+      end
     end
   end)
+end
+
+-- A message does not go in where a place was kept for it; say whether there was one.
+local function give_up_places(id, limits)
+  local any = false
+  if limits == '' or call('EXISTS', KEPT) == 0 then return any end
+  for limit in string.gmatch(limits, '[^,]+') do
+    if call('ZREM', base .. 'kept:' .. limit, id) == 1 then
+      look_again(limit)
+      any = true
+    end
+  end
+  return any
 end
 
 -- So many messages of a queue do not wait for a limit of this name any more.
@@ -199,19 +246,21 @@ local function wait_no_more(name, queue, count)
   if call('HINCRBY', limited_key(queue), name, -count) <= 0 then call('HDEL', limited_key(queue), name) end
 end
 
--- These are over: nothing is left of them but what the caller writes.
+-- These are over: nothing is left of them but what the caller writes. Say how many there were.
 local function forget(ids)
-  each_extra(ids, function(id, _, _, mode, key)
+  each_extra(ids, function(id, _, limits, mode, key)
     unlock(id, mode, key)
+    give_up_places(id, limits)
     call('HDEL', EXTRAS, id)
   end)
-  local rare = call('EXISTS', DELIVERIES, ALONE, PROGRESS, CANCELS) > 0
+  local rare, gone = call('EXISTS', DELIVERIES, ALONE, PROGRESS, CANCELS) > 0, 0
   in_chunks(ids, function(...)
-    call('HDEL', MSGS, ...)
+    gone = gone + call('HDEL', MSGS, ...)
     if rare then
       for _, key in ipairs({DELIVERIES, ALONE, PROGRESS, CANCELS}) do call('HDEL', key, ...) end
     end
   end)
+  return gone
 end
 
 local function bury(id, reason, body)
@@ -255,9 +304,12 @@ end
 -- the second on only if it was begun, because what only waited beside a poison message is innocent.
 local function give_back(worker, counted)
   local held = call('HGETALL', inflight_key(worker))
-  local queues, ids, buried = {}, {}, 0
-  for i = 1, #held, 2 do ids[#ids + 1] = held[i] end
-  leave_limits(ids)
+  local queues, ids, back, buried = {}, {}, {}, 0
+  for i = 1, #held, 2 do
+    ids[#ids + 1] = held[i]
+    back[held[i]] = true
+  end
+  leave_limits(ids, back)
   for i = 1, #held, 2 do
     local id = held[i]
     local token, nth, begun, queue, line = parse_lease(held[i + 1])
@@ -275,7 +327,7 @@ local function give_back(worker, counted)
     end
   end
   for queue, entries in pairs(queues) do
-    put_in_front(queue, entries)
+    take_back(queue, entries)
     if call('HGET', lane_key(queue), 'holder') == worker then
       call('HDEL', lane_key(queue), 'holder', 'count')
     end

@@ -9,9 +9,11 @@
 local reply = {}
 for _, queue in ipairs(#ARGV > 0 and ARGV or call('HKEYS', QUEUES)) do
   local rules = call('HMGET', rules_key(queue), 'state', 'most', 'mark', 'age')
+  local empty, empty_limited = empty_in(queue)
+  local limited = tonumber(call('HGET', LIMITED, queue) or 0)
   for _, value in ipairs({
-    queue, waiting_in(queue), call('ZCARD', delayed_key(queue)), tonumber(call('HGET', BUSY, queue) or 0),
-    tonumber(call('HGET', LIMITED, queue) or 0), rules[1] or '', rules[2] or '', rules[3] or '', oldest(queue),
+    queue, math.max(0, waiting_in(queue) - empty), call('ZCARD', delayed_key(queue)),
+    tonumber(call('HGET', BUSY, queue) or 0), math.max(0, limited - empty_limited), rules[1] or '', rules[2] or '', rules[3] or '', oldest(queue),
     rules[4] or '',
   }) do reply[#reply + 1] = value end
 end

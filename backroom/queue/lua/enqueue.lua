@@ -20,7 +20,8 @@ local arrivals, counts, order = {}, {}, {}
 local function refusal(queue)
   local rules = call('HMGET', rules_key(queue), 'state', 'mark', 'age')
   if rules[1] == 'draining' then return 'draining' end
-  if waiting_in(queue) >= tonumber(rules[2] or MOST_WAITING) then return 'long' end
+  local most = tonumber(rules[2] or MOST_WAITING)
+  if waiting_in(queue) >= most and waiting_in(queue) - empty_in(queue) >= most then return 'long' end
   if rules[3] then
     local sent = oldest(queue)
     if sent > 0 and clock - sent > tonumber(rules[3]) then return 'late' end

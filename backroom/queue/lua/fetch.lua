@@ -69,15 +69,27 @@ end
 
 -- Limits. Jobs declare them by name; each value after the slash has its own: `sms.app/<app>`.
 
-local limits = {}
+local limits, any_kept, any_returned = {}, false, false
 
--- How many a limit lets through now, and when it opens again if none.
-local function free_at(limit, rules)
+-- How many places of a limit are kept for others than this one, and when the first of them is open to all.
+local function kept_at(limit, id)
+  local key = base .. 'kept:' .. limit
+  local until_then = id and call('ZSCORE', key, id)
+  if until_then and tonumber(until_then) > clock then return 0, math.huge end
+  local first = call('ZRANGEBYSCORE', key, '(' .. clock, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if not first[2] then return 0, math.huge end
+  return call('ZCOUNT', key, '(' .. clock, '+inf'), tonumber(first[2])
+end
+
+-- How many a limit lets through now, or whether it lets in one that may have a place there; when it opens again if none.
+local function free_at(limit, rules, id)
   local free, opens = math.huge, nil
   if rules.concurrent > 0 then
-    free = math.max(0, rules.concurrent - call('SCARD', base .. 'holders:' .. limit))
     -- Until one of the holders is done; that opens it.
-    if free == 0 then opens = math.huge end
+    local kept, when = 0, math.huge
+    if any_kept then kept, when = kept_at(limit, id) end
+    free = math.max(0, rules.concurrent - call('SCARD', base .. 'holders:' .. limit) - kept)
+    if free == 0 then opens = when end
   end
   if rules.every > 0 then
     local room, when = room_in(limit, rules)
@@ -88,6 +100,7 @@ local function free_at(limit, rules)
 end
 
 local function pass(limit, rules, id)
+  if any_kept then call('ZREM', base .. 'kept:' .. limit, id) end
   if rules.concurrent > 0 then call('SADD', base .. 'holders:' .. limit, id) end
   if rules.every > 0 then count_start(limit, rules) end
 end
@@ -97,16 +110,17 @@ local function set_opening(name, limit, opens)
   if opens ~= math.huge then sooner(opens) end
 end
 
--- Whether a message may go in; if not it waits for the limit that is reached: before the others if it was in already,
--- and its worker died.
+-- Whether a message may go in; if not it waits for the limit that is reached: before the others if it was in already, and
+-- came back.
 local function let_in(queue, line, id, names, was_in)
   local passing = {}
   for limit in string.gmatch(names, '[^,]+') do
     local name = limit_name(limit)
     -- A limit that this worker's code does not declare any more is open.
     if limits[name] then
-      local free, opens = free_at(limit, limits[name])
+      local free, opens = free_at(limit, limits[name], id)
       if free < 1 then
+        was_in = give_up_places(id, names) or was_in
         local waiting = base .. 'limited:' .. limit .. ':' .. string.sub(line, 1, 1)
         call(was_in and 'LPUSH' or 'RPUSH', waiting, queue .. '|' .. line .. '|' .. id)
         call('HINCRBY', limited_key(queue), name, 1)
@@ -127,7 +141,8 @@ local function open_limit(name, limit)
   if limits[name] then free, opens = free_at(limit, limits[name]) end
   if free < 1 then return set_opening(name, limit, opens) end
   free = math.min(free, 100)
-  local front, left = {}, false
+  local front, gone, left = {}, {}, false
+  local any_empty = call('EXISTS', EMPTY) == 1
   for _, class in ipairs(CLASSES) do
     local key = base .. 'limited:' .. limit .. ':' .. class
     local entries = free > 0 and call('LPOP', key, free) or false
@@ -135,7 +150,10 @@ local function open_limit(name, limit)
       free = free - #entries
       for i, entry in ipairs(entries) do
         local queue, line, id = string.match(entry, '^([^|]*)|([^|]*)|(.*)$')
-        add(front, queue, {id = id, token = i, line = line})
+        gone[queue] = (gone[queue] or 0) + 1
+        if not (any_empty and leave_empty(queue, line, id, true)) then
+          add(front, queue, {id = id, token = i, line = line})
+        end
       end
     end
     left = left or call('EXISTS', key) == 1
@@ -146,8 +164,8 @@ local function open_limit(name, limit)
   else
     call('ZREM', base .. 'waiting:' .. name, limit)
   end
+  for queue, count in pairs(gone) do wait_no_more(name, queue, count) end
   for queue, entries in pairs(front) do
-    wait_no_more(name, queue, #entries)
     put_in_front(queue, entries)
     wake_ready(queue, #entries)
   end
@@ -264,6 +282,34 @@ local function take_from_line(lane, line, want, batched)
   return given, ends, used == #ids and #ids < want
 end
 
+-- Take up to `want` of those that were given back to a lane, the urgent ones first.
+local function take_returned(lane, want, batched)
+  local key, got, counts, lines = base .. 'returned:' .. lane.queue, 0, {}, {}
+  local found = call('HGETALL', key)
+  for i = 1, #found, 2 do
+    lines[#lines + 1] = found[i]
+    counts[found[i]] = tonumber(found[i + 1])
+  end
+  table.sort(lines)
+  for _, line in ipairs(lines) do
+    if got >= want or full or scanned >= MOST_SCANNED then break end
+    local before = scanned
+    local given, ends = take_from_line(lane, line, math.min(counts[line], want - got), batched)
+    got = got + given
+    if batched then batched.given = batched.given + given end
+    -- Others may have come to them in the usual turn.
+    local gone = call('EXISTS', line_key(lane.queue, line)) == 0
+    if gone then call('LREM', ring_key(lane.queue, string.sub(line, 1, 1)), 1, line) end
+    if gone or scanned - before >= counts[line] then
+      call('HDEL', key, line)
+    elseif scanned > before then
+      call('HINCRBY', key, line, before - scanned)
+    end
+    if ends then return got, true end
+  end
+  return got, false
+end
+
 -- Take up to `want` messages of one class, its lines in turn.
 local function take_from_class(lane, class, want, batched)
   local ring, got = ring_key(lane.queue, class), 0
@@ -294,6 +340,7 @@ local function take(lane, want)
   -- The count is wrong where lines were deleted by hand.
   if #classes == 0 then call('HSET', QUEUES, lane.queue, 0) end
   local got, plan, ended = 0, {}, false
+  if any_returned then got, ended = take_returned(lane, want, batched) end
   if #classes > 1 and not lane.ordered then
     local turn = call('HINCRBY', base .. 'turns', lane.queue, want)
     local share = math.floor(turn / TURN) - math.floor((turn - want) / TURN)
@@ -332,9 +379,9 @@ trim()
 
 local first_queue = 7 + 5 * tonumber(ARGV[5])
 for at = 7, first_queue - 1, 5 do limits[ARGV[at]] = limit_rules(unpack(ARGV, at, at + 4)) end
-for name in pairs(limits) do open_limits(name) end
--- Only now, so that the places which the dead had in a limit go to what they held, and not to those who wait.
 if ARGV[4] == '1' then dead, back, buried = reap() end
+if call('EXISTS', KEPT, RETURNED) > 0 then any_kept, any_returned = true, true end
+for name in pairs(limits) do open_limits(name) end
 if dead > 0 then sooner(clock + 1) end
 local any_limited = call('EXISTS', LIMITED) == 1
 

@@ -6,6 +6,7 @@
 local queue, most, reply = ARGV[1], tonumber(ARGV[2]), {}
 for _, class in ipairs(CLASSES) do
   for _, line in ipairs(call('LRANGE', ring_key(queue, class), 0, most - 1)) do
+    if #reply >= 2 * most then return reply end
     for _, id in ipairs(call('LRANGE', line_key(queue, line), 0, most - 1)) do
       local body = call('HGET', MSGS, id)
       if body and #reply < 2 * most then

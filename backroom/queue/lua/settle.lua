@@ -27,6 +27,7 @@ in_chunks(ids, function(...)
 end)
 
 local settled, finished, tombstones, endings, others, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+local released, posts = {}, {}
 
 local sooner = {}
 
@@ -69,16 +70,14 @@ for i = 1, count do
       end
     else
       others[#others + 1] = {what, id, queue, line, tonumber(token), ms, body, ARGV[start + 5]}
+      released[id] = what == 'release'
     end
-    for post = 0, tonumber(ARGV[start + 6]) - 1 do
-      local id, queue, line, body, delay, more = unpack(ARGV, start + 7 + 6 * post, start + 12 + 6 * post)
-      enqueue(id, queue, line, body, tonumber(delay), more)
-    end
+    for post = 0, tonumber(ARGV[start + 6]) - 1 do posts[#posts + 1] = start + 7 + 6 * post end
   end
 end
 
 in_chunks(settled, function(...) call('HDEL', inflight, ...) end)
-leave_limits(settled)
+leave_limits(settled, released)
 
 for _, one in ipairs(others) do
   local what, id, queue, line, token, ms, body, note = unpack(one)
@@ -96,11 +95,19 @@ end
 if #finished > 0 then forget(finished) end
 in_chunks(tombstones, function(...) call('ZADD', DONE, ...) end)
 in_chunks(endings, function(...) call('HSET', ENDINGS, ...) end)
-for queue, entries in pairs(front) do put_in_front(queue, entries) end
+for queue, entries in pairs(front) do take_back(queue, entries) end
 for queue, lines in pairs(back) do
   for line, waiting in pairs(lines) do line_up(queue, line, waiting) end
 end
-arrive()
+-- Only now, so that what is over is not in the way of what follows from it: a job that asks for itself again is unique.
+if #posts > 0 then
+  any_done, any_dead = true, true
+  for _, start in ipairs(posts) do
+    local id, queue, line, body, delay, more = unpack(ARGV, start, start + 5)
+    enqueue(id, queue, line, body, tonumber(delay), more)
+  end
+  arrive()
+end
 for queue, n in pairs(lanes) do
   call('HINCRBY', BUSY, queue, -n)
   local was_held = call('HGET', lane_key(queue), 'holder') == worker
