@@ -86,7 +86,7 @@ class ValkeyBroker(SparseSignals):
         self._lanes: dict[str, Lane] = {}
         self.limits: set[Limit] = set()
         self.readers = Readers(self._hub)
-        self.deaths = Deaths()
+        self.deaths = Deaths(self._intake.has_sent)
         for one in usual() if middleware is None else middleware:
             self.add_middleware(one)
 
@@ -263,6 +263,7 @@ class ValkeyBroker(SparseSignals):
     def flush(self, queue_name: str) -> None:
         """Drop all messages of a queue that nobody has taken."""
         self._flush(queue_name)
+        self.deaths.take(queue_name)
 
     def flush_all(self) -> None:
         """Drop all messages of all declared queues."""
@@ -276,19 +277,21 @@ class ValkeyBroker(SparseSignals):
             queue_name: Which.
             interval: How many milliseconds to wait between two looks.
             timeout: How many milliseconds to wait at most.
-            fail_fast: As in Dramatiq's `StubBroker`: raise what one of its messages has died of here meanwhile.
+            fail_fast: As in Dramatiq's `StubBroker`: raise what one of its messages has died of since the last join,
+                if it was sent here or died meanwhile.
 
         Raises:
             QueueJoinTimeout: It still does.
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
-        with self.deaths.watched(queue_name) as deaths:
+        with self.deaths.watched(queue_name):
             while any(self._depths(queue_name)[1:5]):
                 if deadline and time.monotonic() >= deadline:
                     raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
                 time.sleep(interval / 1000)
-            if fail_fast and deaths:
-                raise deaths[0]
+        death = self.deaths.take(queue_name)
+        if fail_fast and death:
+            raise death
 
     def _hub(self, handout: Handout | None) -> Hub:
         return Hub(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -544,6 +547,50 @@ def test_join_gives_up_and_says_what_a_message_has_died_of(broker: ValkeyBroker)
         threading.Timer(0.1, go.set).start()
         with pytest.raises(ValueError, match="no"):
             broker.join("default", timeout=SOON, fail_fast=True)
+
+
+def test_join_says_what_a_message_has_died_of_before_it_looked(broker: ValkeyBroker, queues: Queues):
+    @dramatiq.actor(broker=broker, max_retries=0)
+    def fail() -> None:
+        raise ValueError("no")
+
+    with at_work(broker):
+        for times in (1, 2):
+            fail.send()
+            until(lambda times=times: len(list(queues.dead())) == times)
+            with pytest.raises(ValueError, match="no"):
+                broker.join("default", timeout=SOON, fail_fast=True)
+            # Once is enough.
+            broker.join("default", timeout=SOON, fail_fast=True)
+        fail.send()
+        broker.join("default", timeout=SOON)
+        broker.join("default", timeout=SOON, fail_fast=True)
+
+
+def test_no_error_is_kept_of_a_message_that_somebody_else_has_sent(
+    engine: Engine, broker: ValkeyBroker, caplog: pytest.LogCaptureFixture
+):
+    # What is logged is kept by the test's own log.
+    caplog.set_level(logging.CRITICAL)
+
+    class Heavy(Exception):
+        pass
+
+    def fail() -> None:
+        heavy = Heavy("no")
+        seen.append(weakref.ref(heavy))
+        raise heavy
+
+    seen: list[weakref.ref[Heavy]] = []
+    dramatiq.actor(fail, broker=broker, actor_name="fail", max_retries=0)
+    other = ValkeyBroker(engine.url, prefix=engine.prefix)
+    with at_work(broker):
+        other.enqueue(dramatiq.Message(queue_name="default", actor_name="fail", args=(), kwargs={}, options={}))
+        other.join("default", timeout=SOON)
+    other.close()
+    gc.collect()
+
+    assert [one() for one in seen] == [None]
 
 
 def test_flush_drops_what_waits(broker: ValkeyBroker, queues: Queues):
