@@ -14,7 +14,7 @@ import structlog
 import uuid_utils
 from dramatiq import Consumer, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
-from dramatiq.middleware import SkipMessage
+from dramatiq.middleware import GroupCallbacks, SkipMessage
 from dramatiq.results import Results
 
 from backroom.domain.limits import Limit
@@ -25,6 +25,7 @@ from backroom.queue.delivery import Delivery, Lane
 from backroom.queue.dialect import delay_of, envelope, made_up, without_eta
 from backroom.queue.faults import point
 from backroom.queue.finishing import Finish, current, is_worked_on, noted, work_on
+from backroom.queue.groups import SettledGroups
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub
 from backroom.queue.intake import Intake
@@ -97,7 +98,9 @@ class ValkeyBroker(SparseSignals):
         before: type[Middleware] | None = None,
         after: type[Middleware] | None = None,
     ) -> None:
-        """As Dramatiq does; a stock result backend learns to wait longer than its socket."""
+        """As Dramatiq does; a stock result backend learns to wait, and group callbacks to count no member twice."""
+        if type(middleware) is GroupCallbacks:
+            middleware = SettledGroups(middleware, self)
         super().add_middleware(middleware, before=before, after=after)
         if isinstance(middleware, Results):
             teach(middleware.backend)
@@ -178,13 +181,14 @@ class ValkeyBroker(SparseSignals):
         anew = is_worked_on(message.message_id)
         finish = current()
         if finish is None or finish.broker is not self:
-            self._intake.put(message, delay, line=self._line(message), anew=anew, always=bool(self.readers))
+            self._intake.put(message, delay, line=self.line(message), anew=anew, always=bool(self.readers))
             return
         again = anew or made_up(message.message_id)
         stored_as = finish.delivery.next_hand_on_id() if again else None
-        finish.delivery.hand_on(envelope(message, stored_as=stored_as), delay, line=self._line(message))
+        finish.delivery.hand_on(envelope(message, stored_as=stored_as), delay, line=self.line(message))
 
-    def _line(self, message: Message[Any]) -> str:
+    def line(self, message: Message[Any]) -> str:
+        """Where in its queue a message goes."""
         # The lower the number, the sooner; zero is what nobody has thought about.
         actor = self.actors.get(message.actor_name)
         usual_line = CLASSES["urgent" if actor.priority < 0 else "bulk"] if actor and actor.priority else USUAL_LINE

@@ -4,7 +4,9 @@
 -- nothing.
 --
 -- ARGV   worker, number of decisions, then for each: what, id, token, ms, body, note, number of posts, then the posts
---        (see `enqueue`; they are enqueued however full their queues are)
+--        (see `enqueue`; they are enqueued however full their queues are). A post without a queue stands for a group:
+--        its id names the group whose member this is, its delay how long the count is kept for the others, and what
+--        comes after it is enqueued by the last member only
 --          done     the work is complete; ms: how long that is remembered; body: its ending as JSON ('' for none)
 --          again    run it again after ms, with this body; note: `alone` keeps it out of batches, `ordered` keeps its turn
 --          dead     to the dead letters with this body ('' keeps it); note: the reason
@@ -49,6 +51,18 @@ local function again(id, queue, line, token, ms, body, note)
   end
 end
 
+-- Count a member of a group, and say whether it was the last.
+local function is_last(group, ttl)
+  local key = base .. 'group:' .. group
+  if call('EXISTS', key) == 0 then return false end
+  if call('DECR', key) > 0 then
+    call('PEXPIRE', key, ttl)
+    return false
+  end
+  call('DEL', key)
+  return true
+end
+
 for i = 1, count do
   local start, id, value = starts[i], ids[i], held[i]
   local token = ARGV[start + 2]
@@ -70,9 +84,14 @@ for i = 1, count do
     else
       others[#others + 1] = {what, id, queue, line, tonumber(token), ms, body, ARGV[start + 5]}
     end
+    local wanted = true
     for post = 0, tonumber(ARGV[start + 6]) - 1 do
       local id, queue, line, body, delay, more = unpack(ARGV, start + 7 + 6 * post, start + 12 + 6 * post)
-      enqueue(id, queue, line, body, tonumber(delay), more)
+      if queue == '' then
+        wanted = is_last(id, delay)
+      elseif wanted then
+        enqueue(id, queue, line, body, tonumber(delay), more)
+      end
     end
   end
 end
