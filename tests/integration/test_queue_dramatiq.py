@@ -514,6 +514,34 @@ def test_a_paused_worker_takes_nothing_and_a_resumed_one_goes_on(broker: ValkeyB
     assert ran == [1, 2]
 
 
+def test_what_a_worker_holds_goes_by_priority_whenever_it_was_fetched(broker: ValkeyBroker):
+    ran, begun, go = [], threading.Event(), threading.Event()
+
+    @dramatiq.actor(broker=broker)
+    def hold() -> None:
+        begun.set()
+        assert go.wait(20)
+
+    for name, priority in {"soon": 0, "late": 10, "now": -1, "later": 20}.items():
+        dramatiq.actor(lambda n, name=name: ran.append((name, n)), broker=broker, actor_name=name, priority=priority)
+
+    worker = dramatiq.Worker(broker, worker_timeout=100, worker_threads=1)
+    worker.queue_prefetch = 20
+    worker.start()
+    hold.send()
+    assert begun.wait(20)
+    for n in range(3):
+        for name in ("later", "soon", "late", "now"):
+            broker.get_actor(name).send(n)
+            sent = 4 * n + ["later", "soon", "late", "now"].index(name) + 1
+            until(lambda sent=sent: worker.work_queue.qsize() == sent)
+    go.set()
+    broker.join("default", timeout=SOON)
+    worker.stop()
+
+    assert ran == [(name, n) for name in ("now", "soon", "late", "later") for n in range(3)]
+
+
 def test_two_workers_share_the_queues_of_one_broker_and_one_may_stop(broker: ValkeyBroker):
     ran = []
 
