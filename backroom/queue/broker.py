@@ -31,7 +31,7 @@ from backroom.queue.hub import Hub
 from backroom.queue.intake import Intake
 from backroom.queue.middleware import usual
 from backroom.queue.open import Script, open_client, without_retries
-from backroom.queue.opening import Kind, Opener
+from backroom.queue.opening import LONGEST_PARKED, Kind, Opener
 from backroom.queue.patience import teach
 from backroom.queue.readers import Readers
 from backroom.queue.signals import SparseSignals
@@ -60,6 +60,7 @@ class ValkeyBroker(SparseSignals):
         middleware: All of it, or None for `usual()`.
         worker_name: A readable name for what consumes here; something unique is added.
         discreet: Whether the text of a message, which Dramatiq logs, keeps its arguments to itself.
+        parked: How long a message waits for a worker that knows its actor; with zero it dies at once, as in Dramatiq.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ValkeyBroker(SparseSignals):
         middleware: list[Middleware] | None = None,
         worker_name: str | None = None,
         discreet: bool = False,
+        parked: timedelta = LONGEST_PARKED,
     ) -> None:
         _log_as_dramatiq_does()
         super().__init__(middleware=[])
@@ -80,6 +82,7 @@ class ValkeyBroker(SparseSignals):
         self.prefix = prefix
         self.lease = lease
         self.discreet = discreet
+        self.parked = parked
         self.queues: set[str] = set()
         self._worker_name = worker_name or f"{socket.gethostname()}.{os.getpid()}"
         self._intake = Intake(self.client, prefix=prefix)
@@ -308,10 +311,18 @@ class ValkeyBroker(SparseSignals):
                 kind=partial(self._kind, by_hand=handout is None),
                 rank=self._rank,
                 discreet=self.discreet,
+                parked=self.parked,
+                rejected=self._rejected,
             ),
             limits=lambda: self.limits,
             handout=handout,
         )
+
+    def _rejected(self, delivery: Delivery) -> None:
+        # No thread of Dramatiq's has seen it.
+        self.emit_before("nack", delivery)
+        self.deaths.note(delivery)
+        self.emit_after("nack", delivery)
 
     def _kind(self, job: str, *, by_hand: bool) -> Kind:
         actor = self.actors.get(job)

@@ -9,11 +9,12 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import dramatiq
 import pytest
-from dramatiq.errors import QueueJoinTimeout, RateLimitExceeded
+from dramatiq.errors import ActorNotFound, QueueJoinTimeout, RateLimitExceeded
 from dramatiq.middleware import (
     AsyncIO,
     CurrentMessage,
@@ -29,6 +30,7 @@ from dramatiq.rate_limits import Barrier, BucketRateLimiter, ConcurrentRateLimit
 from dramatiq.rate_limits.backends import RedisBackend as LimitsInValkey
 from dramatiq.results import ResultFailure, Results, ResultTimeout
 from dramatiq.results.backends import RedisBackend as ResultsInValkey
+from structlog.testing import capture_logs
 
 from backroom.domain.errors import Invalid
 from backroom.queue.broker import ValkeyBroker
@@ -288,6 +290,18 @@ def test_what_is_urgent_goes_first_of_what_was_fetched_together(broker: ValkeyBr
     worker.stop()
 
     assert ran == ["high", "high", "low", "low"]
+
+
+def test_an_eta_that_is_no_number_is_told_and_an_infinite_one_waits(broker: ValkeyBroker, queues: Queues):
+    ran = []
+    work = dramatiq.actor(ran.append, broker=broker, actor_name="work")
+    with at_work(broker), capture_logs() as logs:
+        work.send_with_options(args=(1,), eta=float("inf"))
+        work.send_with_options(args=(2,), eta="tomorrow")
+        until(lambda: ran == [2])
+
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["message.eta_ignored"]
+    assert queues.depths()["default"].delayed == 1
 
 
 def test_a_message_with_an_eta_waits_in_the_engine(broker: ValkeyBroker, queues: Queues):
@@ -593,6 +607,27 @@ def test_join_says_what_a_message_has_died_of_before_it_looked(broker: ValkeyBro
         fail.send()
         broker.join("default", timeout=SOON)
         broker.join("default", timeout=SOON, fail_fast=True)
+
+
+def test_an_unknown_actor_waits_unless_the_program_wants_it_dead_at_once(engine: Engine, queues: Queues):
+    rejected = []
+
+    class Listen(Middleware):
+        def after_nack(self, _broker: object, message: Any) -> None:
+            rejected.append(message.message_id)
+
+    broker = ValkeyBroker(engine.url, prefix=engine.prefix, parked=timedelta(0))
+    broker.add_middleware(Listen())
+    broker.declare_queue("default")
+    with at_work(broker):
+        sent = broker.enqueue(
+            dramatiq.Message(queue_name="default", actor_name="unheard_of", args=(), kwargs={}, options={})
+        )
+        with pytest.raises(ActorNotFound, match="unheard_of"):
+            broker.join("default", timeout=SOON, fail_fast=True)
+    broker.close()
+
+    assert rejected == [dead.id for dead in queues.dead()] == [sent.message_id]
 
 
 def test_no_error_is_kept_of_a_message_that_somebody_else_has_sent(
