@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -38,6 +42,7 @@ from backroom.queue.ops import Queues
 from tests.integration.queue_engine import Engine, running, until
 
 SOON = 20_000
+GEVENT_PROGRAM = Path(__file__).with_name("queue_gevent_program.py")
 
 
 @pytest.fixture(scope="module")
@@ -688,3 +693,19 @@ def test_a_queue_that_is_declared_elsewhere_takes_messages(engine: Engine, broke
         broker.join("elsewhere", timeout=SOON)
 
     assert ran == [1]
+
+
+# -- greenlets
+
+
+def test_a_program_whose_threads_are_greenlets_runs_as_it_is(engine: Engine):
+    told = subprocess.run(
+        [sys.executable, str(GEVENT_PROGRAM), engine.url],
+        env={**os.environ, "PYTHONPATH": str(GEVENT_PROGRAM.parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert told.stdout.split() == ["cut", "tried", "tried", *["waited"] * 30], told.stderr
