@@ -14,7 +14,7 @@ import structlog
 import uuid_utils
 from dramatiq import Consumer, Message
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
-from dramatiq.middleware import SkipMessage
+from dramatiq.middleware import GroupCallbacks, SkipMessage
 from dramatiq.results import Results
 
 from backroom.domain.limits import Limit
@@ -25,12 +25,13 @@ from backroom.queue.delivery import Delivery, Lane
 from backroom.queue.dialect import delay_of, envelope, made_up, without_eta
 from backroom.queue.faults import point
 from backroom.queue.finishing import Finish, current, is_worked_on, noted, work_on
+from backroom.queue.groups import SettledGroups
 from backroom.queue.handout import Handout
 from backroom.queue.hub import Hub
 from backroom.queue.intake import Intake
 from backroom.queue.middleware import usual
 from backroom.queue.open import Script, open_client, without_retries
-from backroom.queue.opening import Kind, Opener
+from backroom.queue.opening import LONGEST_PARKED, Kind, Opener
 from backroom.queue.patience import teach
 from backroom.queue.purge import purge
 from backroom.queue.readers import Readers
@@ -60,6 +61,7 @@ class ValkeyBroker(SparseSignals):
         middleware: All of it, or None for `usual()`.
         worker_name: A readable name for what consumes here; something unique is added.
         discreet: Whether the text of a message, which Dramatiq logs, keeps its arguments to itself.
+        parked: How long a message waits for a worker that knows its actor; with zero it dies at once, as in Dramatiq.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ValkeyBroker(SparseSignals):
         middleware: list[Middleware] | None = None,
         worker_name: str | None = None,
         discreet: bool = False,
+        parked: timedelta = LONGEST_PARKED,
     ) -> None:
         _log_as_dramatiq_does()
         super().__init__(middleware=[])
@@ -80,6 +83,7 @@ class ValkeyBroker(SparseSignals):
         self.prefix = prefix
         self.lease = lease
         self.discreet = discreet
+        self.parked = parked
         self.queues: set[str] = set()
         self._worker_name = worker_name or f"{socket.gethostname()}.{os.getpid()}"
         self._intake = Intake(self.client, prefix=prefix)
@@ -87,7 +91,7 @@ class ValkeyBroker(SparseSignals):
         self._lanes: dict[str, Lane] = {}
         self.limits: set[Limit] = set()
         self.readers = Readers(self._hub)
-        self.deaths = Deaths()
+        self.deaths = Deaths(self._intake.has_sent)
         for one in usual() if middleware is None else middleware:
             self.add_middleware(one)
 
@@ -98,7 +102,9 @@ class ValkeyBroker(SparseSignals):
         before: type[Middleware] | None = None,
         after: type[Middleware] | None = None,
     ) -> None:
-        """As Dramatiq does; a stock result backend learns to wait longer than its socket."""
+        """As Dramatiq does; a stock result backend learns to wait, and group callbacks to count no member twice."""
+        if type(middleware) is GroupCallbacks:
+            middleware = SettledGroups(middleware, self)
         super().add_middleware(middleware, before=before, after=after)
         if isinstance(middleware, Results):
             teach(middleware.backend)
@@ -179,13 +185,14 @@ class ValkeyBroker(SparseSignals):
         anew = is_worked_on(message.message_id)
         finish = current()
         if finish is None or finish.broker is not self:
-            self._intake.put(message, delay, line=self._line(message), anew=anew, always=bool(self.readers))
+            self._intake.put(message, delay, line=self.line(message), anew=anew, always=bool(self.readers))
             return
         again = anew or made_up(message.message_id)
         stored_as = finish.delivery.next_hand_on_id() if again else None
-        finish.delivery.hand_on(envelope(message, stored_as=stored_as), delay, line=self._line(message))
+        finish.delivery.hand_on(envelope(message, stored_as=stored_as), delay, line=self.line(message))
 
-    def _line(self, message: Message[Any]) -> str:
+    def line(self, message: Message[Any]) -> str:
+        """Where in its queue a message goes."""
         # The lower the number, the sooner; zero is what nobody has thought about.
         actor = self.actors.get(message.actor_name)
         usual_line = CLASSES["urgent" if actor.priority < 0 else "bulk"] if actor and actor.priority else USUAL_LINE
@@ -264,6 +271,7 @@ class ValkeyBroker(SparseSignals):
     def flush(self, queue_name: str) -> None:
         """Drop all messages of a queue that nobody has taken."""
         purge(self.client, prefix=self.prefix, queue=queue_name)
+        self.deaths.take(queue_name)
 
     def flush_all(self) -> None:
         """Drop all messages of all declared queues."""
@@ -277,19 +285,21 @@ class ValkeyBroker(SparseSignals):
             queue_name: Which.
             interval: How many milliseconds to wait between two looks.
             timeout: How many milliseconds to wait at most.
-            fail_fast: As in Dramatiq's `StubBroker`: raise what one of its messages has died of here meanwhile.
+            fail_fast: As in Dramatiq's `StubBroker`: raise what one of its messages has died of since the last join,
+                if it was sent here or died meanwhile.
 
         Raises:
             QueueJoinTimeout: It still does.
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
-        with self.deaths.watched(queue_name) as deaths:
+        with self.deaths.watched(queue_name):
             while any(self._depths(queue_name)[1:5]):
                 if deadline and time.monotonic() >= deadline:
                     raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq has no types here
                 time.sleep(interval / 1000)
-            if fail_fast and deaths:
-                raise deaths[0]
+        death = self.deaths.take(queue_name)
+        if fail_fast and death:
+            raise death
 
     def _hub(self, handout: Handout | None) -> Hub:
         return Hub(
@@ -302,10 +312,18 @@ class ValkeyBroker(SparseSignals):
                 kind=partial(self._kind, by_hand=handout is None),
                 rank=self._rank,
                 discreet=self.discreet,
+                parked=self.parked,
+                rejected=self._rejected,
             ),
             limits=lambda: self.limits,
             handout=handout,
         )
+
+    def _rejected(self, delivery: Delivery) -> None:
+        # No thread of Dramatiq's has seen it.
+        self.emit_before("nack", delivery)
+        self.deaths.note(delivery)
+        self.emit_after("nack", delivery)
 
     def _kind(self, job: str, *, by_hand: bool) -> Kind:
         actor = self.actors.get(job)

@@ -51,8 +51,9 @@ class ValkeyConsumer(Consumer):
         if delivery is not None:
             if delivery.otherwise is None:
                 delivery.decide(Dead(reason=delivery.why_failed()))
-            delivery.hub.settle(delivery)
+            # First: who joins may see that the queue is empty before this goes on.
             self._broker.deaths.note(delivery)
+            delivery.hub.settle(delivery)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """They return to the front of their queue."""

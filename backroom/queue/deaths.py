@@ -1,9 +1,9 @@
-"""What messages died of while somebody was watching."""
+"""What messages have died of that somebody may ask about, in `join`."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,23 +12,34 @@ if TYPE_CHECKING:
 
 
 class Deaths:
-    """Keeps an error for those who watch only: with its frames it would hold much memory."""
+    """Keeps one error for each queue, and only for who sends and works, or joins, in one process: tests do.
 
-    def __init__(self) -> None:
-        self._watchers: dict[str, list[list[BaseException]]] = defaultdict(list)
+    With its frames an error may hold much memory, so it is let go of with the end of the next join.
+
+    Args:
+        sent_here: Whether a message was sent by this process.
+    """
+
+    def __init__(self, sent_here: Callable[[str], bool]) -> None:
+        self._sent_here = sent_here
+        self._watched: Counter[str] = Counter()
+        self._first: dict[str, BaseException] = {}
 
     @contextmanager
-    def watched(self, queue: str) -> Iterator[list[BaseException]]:
-        """The first error of a queue's messages from now on, when there is one."""
-        deaths: list[BaseException] = []
-        self._watchers[queue].append(deaths)
+    def watched(self, queue: str) -> Iterator[None]:
+        """From now on, every message of a queue counts."""
+        self._watched[queue] += 1
         try:
-            yield deaths
+            yield
         finally:
-            self._watchers[queue] = [other for other in self._watchers[queue] if other is not deaths]
+            self._watched[queue] -= 1
 
     def note(self, delivery: Delivery) -> None:
-        """A delivery goes to the dead letters."""
-        for deaths in self._watchers.get(delivery.queue_name, ()):
-            if not deaths:
-                deaths.append(delivery.error or RuntimeError(delivery.why_failed()))
+        """A delivery is about to go to the dead letters."""
+        queue = delivery.queue_name
+        if queue not in self._first and (self._watched[queue] or self._sent_here(delivery.message_id)):
+            self._first[queue] = delivery.error or RuntimeError(delivery.why_failed())
+
+    def take(self, queue: str) -> BaseException | None:
+        """The first error of a queue since the last time, if there was one."""
+        return self._first.pop(queue, None)

@@ -111,6 +111,7 @@ class Delivery(MessageProxy):
         self.result: object = None
         self.discreet = discreet
         self._posts: list[Sequence[Argument]] = []
+        self._groups: dict[str, list[Sequence[Argument]]] = {}
 
     @property
     def message(self) -> Message[Any]:
@@ -134,6 +135,17 @@ class Delivery(MessageProxy):
         """
         self._posts.append(sealed(post))
 
+    def count_for(self, member: Held, group: str, ttl_ms: int, posts: Sequence[Sequence[Argument]]) -> None:
+        """Have a message counted for its group if and only if it is settled as done.
+
+        Args:
+            member: Which message of this delivery.
+            group: What it belongs to.
+            ttl_ms: How long the count is kept for the others.
+            posts: What is enqueued in the same step if it is the last one.
+        """
+        self._groups[member.message.message_id] = [(group, b"", b"", b"", ttl_ms, b""), *posts]
+
     def next_hand_on_id(self) -> str:
         """An id for a message that follows from this one.
 
@@ -149,6 +161,7 @@ class Delivery(MessageProxy):
         """Take back what was decided and handed on: it has turned out otherwise."""
         self.decisions, self.otherwise = {}, None
         self._posts.clear()
+        self._groups.clear()
         self.failed = False
 
     def decide(self, decision: Decision, *, except_for: Mapping[str, Decision] | None = None) -> None:
@@ -166,7 +179,13 @@ class Delivery(MessageProxy):
         ]
         if self._posts and not isinstance(self.otherwise, Release):
             orders[0] = orders[0]._replace(posts=tuple(self._posts))
-        return orders
+        return [self._counted(one, otherwise) for one in orders] if self._groups else orders
+
+    def _counted(self, one: Order, otherwise: Decision) -> Order:
+        decision = self.decisions.get(one.id, otherwise)
+        if not isinstance(decision, Done) or decision.state != "done":
+            return one
+        return one._replace(posts=(*one.posts, *self._groups.get(one.id, ())))
 
     @property
     def error(self) -> BaseException | None:

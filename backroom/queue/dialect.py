@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from dramatiq import Message, get_encoder
 from dramatiq.common import current_millis
 from dramatiq.encoder import JSONEncoder
@@ -32,6 +33,10 @@ HANDED_ON = "handed_on"
 NOTES = frozenset({"attempt", "errors", "parked", "answer", RUN_OF, HANDED_ON})
 
 DRAMATIQ_MADE_IT_UP = 4
+# A thousand years, for an `eta` that is infinite.
+LONGEST_DELAY_MS = 365_000 * 86_400_000
+
+log = structlog.get_logger()
 
 # As Dramatiq's, but an infinity is refused.
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -93,8 +98,10 @@ def as_sent(message: Message[Any]) -> Message[Any]:
 def delay_of(message: Message[Any], delay: int | None) -> timedelta:
     """How long a message waits: the delay in milliseconds, or until its `eta` where Dramatiq put one."""
     eta = message.options.get("eta") if delay is None else None
+    if eta is not None and not isinstance(eta, (int, float)):
+        log.warning("message.eta_ignored", id=message.message_id, queue=message.queue_name)
     wait = eta - current_millis() if isinstance(eta, (int, float)) else delay or 0
-    return timedelta(milliseconds=max(0, wait))
+    return timedelta(milliseconds=min(max(0, wait), LONGEST_DELAY_MS))
 
 
 def without_eta(message: Message[Any]) -> Message[Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from queue import Empty, SimpleQueue
-from threading import current_thread
-from typing import TYPE_CHECKING, NamedTuple
+from threading import Lock, current_thread
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dramatiq.worker import WorkerThread
 
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
     from dramatiq import Worker
 
     from backroom.queue.delivery import Delivery
+
+
+# Stands in line for whatever is first among those that have a rank.
+_RANKED: Literal["ranked"] = "ranked"
 
 
 class Item(NamedTuple):
@@ -24,22 +31,46 @@ class Item(NamedTuple):
 class Handout:
     """Stands in for the `PriorityQueue` of a `dramatiq.Worker`, as far as a worker uses it.
 
+    As there, who has the lower priority goes first. Most have none, and cost next to nothing.
+
     Args:
         worker: Whose threads take from here.
     """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._waiting: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Delivery | Literal["ranked"] | None] = SimpleQueue()
+        self._ranked: list[tuple[int, int, Delivery]] = []
+        self._numbers = count()
+        # For those that came before all of them.
+        self._earlier = count(-sys.maxsize)
+        self._lock = Lock()
         self._stopping = False
         self._unfinished: Callable[[], int] = int
         self._join: Callable[[], None] = lambda: None
         self.threads = worker.worker_threads
-        self.put = self._waiting.put
 
     def watch(self, unfinished: Callable[[], int], join: Callable[[], None]) -> None:
         """Who knows what is not decided yet, and can wait for it."""
         self._unfinished, self._join = unfinished, join
+
+    def put(self, delivery: Delivery) -> None:
+        """Give one out."""
+        actor = self._worker.broker.actors.get(delivery.actor_name)
+        rank = actor.priority if actor else 0
+        if not rank and not self._ranked:
+            self._waiting.put(delivery)
+            return
+        with self._lock:
+            heappush(self._ranked, (rank, next(self._numbers), delivery))
+        self._waiting.put(_RANKED)
+
+    def _first(self, delivery: Delivery | Literal["ranked"]) -> Delivery:
+        with self._lock:
+            # Each place in the line is for one of them, whoever took it.
+            if not isinstance(delivery, str):
+                heappush(self._ranked, (0, next(self._earlier), delivery))
+            return heappop(self._ranked)[-1]
 
     @property
     def paused(self) -> bool:
@@ -67,6 +98,8 @@ class Handout:
         delivery = self._waiting.get(block, timeout)
         if delivery is None:
             raise Empty
+        if self._ranked or isinstance(delivery, str):
+            delivery = self._first(delivery)
         return Item(delivery)
 
     def get_nowait(self) -> Item:
@@ -77,6 +110,8 @@ class Handout:
         """
         while (delivery := self._waiting.get_nowait()) is None:
             pass
+        if self._ranked or isinstance(delivery, str):
+            delivery = self._first(delivery)
         return Item(delivery)
 
     def nudge(self) -> None:

@@ -69,6 +69,10 @@ class Intake:
         if seen and unsure is None and made_up(id):
             put_as(str(uuid_utils.uuid7()))
 
+    def has_sent(self, id: str) -> bool:
+        """Whether a message was enqueued here not too long ago."""
+        return id in self._sent
+
     def _put_as(self, message: Message[Any], delay: timedelta, stored_as: str, *, line: str, always: bool) -> bool:
         """Enqueue under this id; say whether it was seen before this call."""
         body = encode(envelope(message, stored_as=stored_as))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import structlog
 from dramatiq import Message
+from dramatiq.errors import ActorNotFound
 
 from backroom.domain.errors import Invalid
 from backroom.queue.decisions import Again, Dead, Decision
@@ -48,6 +49,8 @@ class Opener:
         kind: Whether a job takes one message or a batch here, or is unknown.
         rank: A job's priority: of what was fetched together, lower goes first.
         discreet: Whether a delivery's text keeps its arguments to itself.
+        parked: How long a message waits whose job is unknown.
+        rejected: Told about those that have waited for long enough, on their way to the dead letters.
     """
 
     def __init__(
@@ -57,11 +60,15 @@ class Opener:
         kind: Callable[[str], Kind],
         rank: Callable[[str], int],
         discreet: bool,
+        parked: timedelta,
+        rejected: Callable[[Delivery], None],
     ) -> None:
         self.lane = lane
         self._kind = kind
         self._rank = rank
         self._discreet = discreet
+        self._parked = parked
+        self._rejected = rejected
 
     def open(self, rows: Sequence[Row], *, holder: Holder) -> Opened:
         """Deliveries for whoever holds them."""
@@ -76,7 +83,7 @@ class Opener:
                 batches[row.queue, row.delivery, job].append(held)
             else:
                 log.warning("job.unknown", job=job, queue=row.queue, id=row.id)
-                opened.decided.append(order(held, _parked(held.message), lane=lane))
+                opened.decided.append(order(held, self._unknown(held, lane, holder), lane=lane))
         for (queue, _, _), helds in batches.items():
             lane = self.lane(queue)
             opened.deliveries.append(Delivery(tuple(helds), hub=holder, lane=lane, batch=True, discreet=self._discreet))
@@ -93,11 +100,16 @@ class Opener:
                 reason = str(error)[:MOST_REASON_CHARS]
                 decided.append(Order(what="dead", id=row.id, token=row.token, note=reason))
 
-
-def _parked(message: Message[Any]) -> Decision:
-    """A job that nobody knows here may be known after the deploy that is under way."""
-    now = time.time_ns() // 1_000_000
-    since = message.options.setdefault("parked", now)
-    if now - since > milliseconds(LONGEST_PARKED):
-        return Dead(reason=f"no job named {message.actor_name!r} for {LONGEST_PARKED}")
-    return Again(after=PARK, counted=False)
+    def _unknown(self, held: Held, lane: Lane, holder: Holder) -> Decision:
+        """A job that nobody knows here may be known after the deploy that is under way."""
+        message: Message[Any] = held.message
+        now = time.time_ns() // 1_000_000
+        since = message.options.setdefault("parked", now)
+        if now - since < milliseconds(self._parked):
+            return Again(after=PARK, counted=False)
+        delivery = Delivery((held,), hub=holder, lane=lane, batch=False, discreet=self._discreet)
+        delivery.fail()
+        delivery.stuff_exception(ActorNotFound(message.actor_name))  # type: ignore[no-untyped-call]  # Dramatiq has no types here
+        self._rejected(delivery)
+        waited = f" for {self._parked}" if self._parked else ""
+        return Dead(reason=f"no job named {message.actor_name!r}{waited}")

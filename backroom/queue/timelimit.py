@@ -8,6 +8,7 @@ from time import monotonic
 
 import structlog
 from dramatiq.middleware import TimeLimit, TimeLimitExceeded, raise_thread_exception
+from dramatiq.threading import is_gevent_active
 
 # In seconds. Python may drop an exception that strikes in a callback or a finaliser. Long, for whoever is cleaning up.
 STRIKE_AGAIN = 30.0
@@ -20,7 +21,9 @@ class SafeTimeLimit(TimeLimit):
 
     def __init__(self, *, time_limit: float = 600_000, interval: int = 1_000) -> None:
         super().__init__(time_limit=time_limit, interval=interval)
-        self.manager = _Manager(interval, logger=self.logger)
+        # With gevent, a timer of its own ends with the job.
+        if not is_gevent_active():  # type: ignore[no-untyped-call]  # Dramatiq has no types here
+            self.manager = _Manager(interval, logger=self.logger)
 
 
 # The stock manager's class is private; its instance is not.

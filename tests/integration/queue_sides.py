@@ -12,6 +12,8 @@ from typing import Any
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import GroupCallbacks
+from dramatiq.rate_limits.backends import RedisBackend
 
 from backroom.domain.backoff import Backoff
 from backroom.queue.broker import ValkeyBroker
@@ -79,6 +81,11 @@ STOCK, OURS = Stock(), Ours()
 def declared(broker: dramatiq.Broker, name: str, function: Callable[..., Any], **options: Any) -> None:
     """A job on a broker, of either side."""
     dramatiq.actor(function, broker=broker, actor_name=name, **options)
+
+
+def counting(url: str) -> GroupCallbacks:
+    """Dramatiq's own middleware for groups, as a program adds it."""
+    return GroupCallbacks(RedisBackend(url=url))
 
 
 def message(name: str, *args: Any, id: str | None = None, **options: Any) -> dramatiq.Message[Any]:

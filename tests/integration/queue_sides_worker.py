@@ -12,10 +12,24 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dramatiq
+from dramatiq.middleware import Middleware
 
-from tests.integration.queue_sides import NO_LOTTERY, OURS, STOCK, declared
+from tests.integration.queue_sides import NO_LOTTERY, OURS, STOCK, counting, declared
+
+
+class DieOnce(Middleware):
+    """The first process that is through with a member of a group dies before anybody is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._died = folder / "died"
+
+    def after_process_message(self, _broker: object, message: Any, **_outcome: object) -> None:
+        if message.actor_name == "member" and not self._died.exists():
+            self._died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(side: str, url: str, patience_ms: str, folder: str, threads: str) -> None:
@@ -42,7 +56,11 @@ def main(side: str, url: str, patience_ms: str, folder: str, threads: str) -> No
         ran(word)
         os.kill(os.getpid(), signal.SIGKILL)
 
+    # Hooks after a message run from the end: a member is counted first.
+    broker.add_middleware(DieOnce(Path(folder)))
+    broker.add_middleware(counting(url))
     declared(broker, "note", ran)
+    declared(broker, "member", ran)
     declared(broker, "hang", hang)
     declared(broker, "die", die)
     # Before the start, for a job may kill the process at once.

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import os
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dramatiq
 import pytest
-from dramatiq.errors import QueueJoinTimeout, RateLimitExceeded
+from dramatiq.errors import ActorNotFound, QueueJoinTimeout, RateLimitExceeded
 from dramatiq.middleware import (
     AsyncIO,
     CurrentMessage,
@@ -26,6 +34,7 @@ from dramatiq.rate_limits import Barrier, BucketRateLimiter, ConcurrentRateLimit
 from dramatiq.rate_limits.backends import RedisBackend as LimitsInValkey
 from dramatiq.results import ResultFailure, Results, ResultTimeout
 from dramatiq.results.backends import RedisBackend as ResultsInValkey
+from structlog.testing import capture_logs
 
 from backroom.domain.errors import Invalid
 from backroom.queue.broker import ValkeyBroker
@@ -33,6 +42,7 @@ from backroom.queue.ops import Queues
 from tests.integration.queue_engine import Engine, running, until
 
 SOON = 20_000
+GEVENT_PROGRAM = Path(__file__).with_name("queue_gevent_program.py")
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +297,18 @@ def test_what_is_urgent_goes_first_of_what_was_fetched_together(broker: ValkeyBr
     assert ran == ["high", "high", "low", "low"]
 
 
+def test_an_eta_that_is_no_number_is_told_and_an_infinite_one_waits(broker: ValkeyBroker, queues: Queues):
+    ran = []
+    work = dramatiq.actor(ran.append, broker=broker, actor_name="work")
+    with at_work(broker), capture_logs() as logs:
+        work.send_with_options(args=(1,), eta=float("inf"))
+        work.send_with_options(args=(2,), eta="tomorrow")
+        until(lambda: ran == [2])
+
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["message.eta_ignored"]
+    assert queues.depths()["default"].delayed == 1
+
+
 def test_a_message_with_an_eta_waits_in_the_engine(broker: ValkeyBroker, queues: Queues):
     ran = []
 
@@ -511,6 +533,34 @@ def test_a_paused_worker_takes_nothing_and_a_resumed_one_goes_on(broker: ValkeyB
     assert ran == [1, 2]
 
 
+def test_what_a_worker_holds_goes_by_priority_whenever_it_was_fetched(broker: ValkeyBroker):
+    ran, begun, go = [], threading.Event(), threading.Event()
+
+    @dramatiq.actor(broker=broker)
+    def hold() -> None:
+        begun.set()
+        assert go.wait(20)
+
+    for name, priority in {"soon": 0, "late": 10, "now": -1, "later": 20}.items():
+        dramatiq.actor(lambda n, name=name: ran.append((name, n)), broker=broker, actor_name=name, priority=priority)
+
+    worker = dramatiq.Worker(broker, worker_timeout=100, worker_threads=1)
+    worker.queue_prefetch = 20
+    worker.start()
+    hold.send()
+    assert begun.wait(20)
+    for n in range(3):
+        for name in ("later", "soon", "late", "now"):
+            broker.get_actor(name).send(n)
+            sent = 4 * n + ["later", "soon", "late", "now"].index(name) + 1
+            until(lambda sent=sent: worker.work_queue.qsize() == sent)
+    go.set()
+    broker.join("default", timeout=SOON)
+    worker.stop()
+
+    assert ran == [(name, n) for name in ("now", "soon", "late", "later") for n in range(3)]
+
+
 def test_two_workers_share_the_queues_of_one_broker_and_one_may_stop(broker: ValkeyBroker):
     ran = []
 
@@ -546,6 +596,71 @@ def test_join_gives_up_and_says_what_a_message_has_died_of(broker: ValkeyBroker)
             broker.join("default", timeout=SOON, fail_fast=True)
 
 
+def test_join_says_what_a_message_has_died_of_before_it_looked(broker: ValkeyBroker, queues: Queues):
+    @dramatiq.actor(broker=broker, max_retries=0)
+    def fail() -> None:
+        raise ValueError("no")
+
+    with at_work(broker):
+        for times in (1, 2):
+            fail.send()
+            until(lambda times=times: len(list(queues.dead())) == times)
+            with pytest.raises(ValueError, match="no"):
+                broker.join("default", timeout=SOON, fail_fast=True)
+            # Once is enough.
+            broker.join("default", timeout=SOON, fail_fast=True)
+        fail.send()
+        broker.join("default", timeout=SOON)
+        broker.join("default", timeout=SOON, fail_fast=True)
+
+
+def test_an_unknown_actor_waits_unless_the_program_wants_it_dead_at_once(engine: Engine, queues: Queues):
+    rejected = []
+
+    class Listen(Middleware):
+        def after_nack(self, _broker: object, message: Any) -> None:
+            rejected.append(message.message_id)
+
+    broker = ValkeyBroker(engine.url, prefix=engine.prefix, parked=timedelta(0))
+    broker.add_middleware(Listen())
+    broker.declare_queue("default")
+    with at_work(broker):
+        sent = broker.enqueue(
+            dramatiq.Message(queue_name="default", actor_name="unheard_of", args=(), kwargs={}, options={})
+        )
+        with pytest.raises(ActorNotFound, match="unheard_of"):
+            broker.join("default", timeout=SOON, fail_fast=True)
+    broker.close()
+
+    assert rejected == [dead.id for dead in queues.dead()] == [sent.message_id]
+
+
+def test_no_error_is_kept_of_a_message_that_somebody_else_has_sent(
+    engine: Engine, broker: ValkeyBroker, caplog: pytest.LogCaptureFixture
+):
+    # What is logged is kept by the test's own log.
+    caplog.set_level(logging.CRITICAL)
+
+    class Heavy(Exception):
+        pass
+
+    def fail() -> None:
+        heavy = Heavy("no")
+        seen.append(weakref.ref(heavy))
+        raise heavy
+
+    seen: list[weakref.ref[Heavy]] = []
+    dramatiq.actor(fail, broker=broker, actor_name="fail", max_retries=0)
+    other = ValkeyBroker(engine.url, prefix=engine.prefix)
+    with at_work(broker):
+        other.enqueue(dramatiq.Message(queue_name="default", actor_name="fail", args=(), kwargs={}, options={}))
+        other.join("default", timeout=SOON)
+    other.close()
+    gc.collect()
+
+    assert [one() for one in seen] == [None]
+
+
 def test_flush_drops_what_waits(broker: ValkeyBroker, queues: Queues):
     @dramatiq.actor(broker=broker)
     def work() -> None:
@@ -578,3 +693,19 @@ def test_a_queue_that_is_declared_elsewhere_takes_messages(engine: Engine, broke
         broker.join("elsewhere", timeout=SOON)
 
     assert ran == [1]
+
+
+# -- greenlets
+
+
+def test_a_program_whose_threads_are_greenlets_runs_as_it_is(engine: Engine):
+    told = subprocess.run(
+        [sys.executable, str(GEVENT_PROGRAM), engine.url],
+        env={**os.environ, "PYTHONPATH": str(GEVENT_PROGRAM.parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert told.stdout.split() == ["cut", "tried", "tried", *["waited"] * 30], told.stderr

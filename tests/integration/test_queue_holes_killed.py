@@ -21,7 +21,19 @@ from backroom.queue.answers import Answers, AsyncAnswers
 from backroom.queue.open import open_async_client, open_client
 from backroom.queue.sender import Sender
 from tests.integration.queue_engine import Engine, post, until
-from tests.integration.queue_sides import OURS, STOCK, Shift, Side, at_work, declared, message, send, sending, watch
+from tests.integration.queue_sides import (
+    OURS,
+    STOCK,
+    Shift,
+    Side,
+    at_work,
+    counting,
+    declared,
+    message,
+    send,
+    sending,
+    watch,
+)
 
 AS_IT_COMES = timedelta(0)
 SECOND = timedelta(seconds=1)
@@ -127,6 +139,40 @@ def test_ours_buries_a_message_that_has_killed_five_workers(engine: Engine, tmp_
         spread(ours, deaths=6)
 
         assert (ours.ran()["poison"], OURS.dead(engine)) == (5, 1)
+
+
+# -- A worker dies with a member of a group that has been counted and not acknowledged
+
+
+def die_with_a_member(shift: Shift) -> int:
+    """How often the group called back while another member was at work."""
+    with sending(shift.side, shift.engine) as sender:
+        sender.add_middleware(counting(shift.engine.url))
+        members = dramatiq.group([message("member", "dies"), message("hang", "hangs")], broker=sender)
+        members.add_completion_callback(message("note", "callback"))
+        members.run()
+        first = shift.hire()
+        until(lambda: first.poll() is not None)
+        shift.hire(threads=2)
+        # What is left is the member at work, and a callback unless it has run.
+        until(lambda: shift.ran()["dies"] == 2 and shift.ran()["hangs"])
+        until(lambda: shift.side.bodies(shift.engine) == 1)
+        early = shift.ran()["callback"]
+        (shift.folder / "go").touch()
+        until(lambda: not shift.side.bodies(shift.engine))
+    return early
+
+
+def test_stock_calls_back_for_a_group_before_its_last_member_is_done(engine: Engine, tmp_path: Path):
+    with shift(STOCK, engine, tmp_path, patience=SECOND) as stock:
+        assert die_with_a_member(stock) == 1
+
+
+def test_ours_calls_back_for_a_group_once_and_after_its_last_member(engine: Engine, tmp_path: Path):
+    with shift(OURS, engine, tmp_path, patience=SECOND) as ours:
+        assert die_with_a_member(ours) == 0
+        assert ours.ran()["callback"] == 1
+        assert [run[0] for run in ours.runs()][-1] == "callback"
 
 
 # -- An urgent message is sent behind a flood

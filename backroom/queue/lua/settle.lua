@@ -4,7 +4,9 @@
 -- nothing.
 --
 -- ARGV   worker, number of decisions, then for each: what, id, token, ms, body, note, number of posts, then the posts
---        (see `enqueue`; they are enqueued however full their queues are)
+--        (see `enqueue`; they are enqueued however full their queues are). A post without a queue stands for a group:
+--        its id names the group whose member this is, its delay how long the count is kept for the others, and what
+--        comes after it is enqueued by the last member only
 --          done     the work is complete; ms: how long that is remembered; body: its ending as JSON ('' for none)
 --          again    run it again after ms, with this body; note: `alone` keeps it out of batches, `ordered` keeps its turn
 --          dead     to the dead letters with this body ('' keeps it); note: the reason
@@ -27,7 +29,7 @@ in_chunks(ids, function(...)
 end)
 
 local settled, finished, tombstones, endings, others, front, back, lanes, seen, reply = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
-local released, posts = {}, {}
+local released, following = {}, {}
 
 local sooner = {}
 
@@ -48,6 +50,18 @@ local function again(id, queue, line, token, ms, body, note)
     back[queue] = back[queue] or {}
     add(back[queue], line, id)
   end
+end
+
+-- Count a member of a group, and say whether it was the last.
+local function is_last(group, ttl)
+  local key = base .. 'group:' .. group
+  if call('EXISTS', key) == 0 then return false end
+  if call('DECR', key) > 0 then
+    call('PEXPIRE', key, ttl)
+    return false
+  end
+  call('DEL', key)
+  return true
 end
 
 for i = 1, count do
@@ -72,7 +86,7 @@ for i = 1, count do
       others[#others + 1] = {what, id, queue, line, tonumber(token), ms, body, ARGV[start + 5]}
       released[id] = what == 'release'
     end
-    for post = 0, tonumber(ARGV[start + 6]) - 1 do posts[#posts + 1] = start + 7 + 6 * post end
+    if tonumber(ARGV[start + 6]) > 0 then following[#following + 1] = start end
   end
 end
 
@@ -100,11 +114,18 @@ for queue, lines in pairs(back) do
   for line, waiting in pairs(lines) do line_up(queue, line, waiting) end
 end
 -- Only now, so that what is over is not in the way of what follows from it: a job that asks for itself again is unique.
-if #posts > 0 then
+if #following > 0 then
   any_done, any_dead = true, true
-  for _, start in ipairs(posts) do
-    local id, queue, line, body, delay, more = unpack(ARGV, start, start + 5)
-    enqueue(id, queue, line, body, tonumber(delay), more)
+  for _, start in ipairs(following) do
+    local wanted = true
+    for post = 0, tonumber(ARGV[start + 6]) - 1 do
+      local id, queue, line, body, delay, more = unpack(ARGV, start + 7 + 6 * post, start + 12 + 6 * post)
+      if queue == '' then
+        wanted = is_last(id, delay)
+      elseif wanted then
+        enqueue(id, queue, line, body, tonumber(delay), more)
+      end
+    end
   end
   arrive()
 end
