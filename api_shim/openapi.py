@@ -73,6 +73,7 @@ def document(routes: Iterable[tuple[str, object]], *, version: str) -> dict[str,
     operations = list(_operations(routes))
     types = [ProblemDetails, *dict.fromkeys(kind for _, _, _, said in operations for kind in _types(said))]
     schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    names = _wire_names(types)
     known = dict(zip(map(_name, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     tags: dict[str, str] = {}
@@ -88,7 +89,7 @@ def document(routes: Iterable[tuple[str, object]], *, version: str) -> dict[str,
         "paths": paths,
         "components": {
             "responses": {name: _problem(about) for name, about in _SHARED.values()},
-            "schemas": {name: _readable(schema) for name, schema in sorted(components.items())},
+            "schemas": {name: _readable(schema, names.get(name, {})) for name, schema in sorted(components.items())},
             "securitySchemes": {
                 name: {"type": "http", "scheme": "bearer", "description": about} for name, about in _SCHEMES.values()
             },
@@ -204,15 +205,35 @@ def _answer(answer: Answer, schemas: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _readable(schema: dict[str, Any]) -> dict[str, Any]:
-    """A type's docstring, as the meaning of the type and of each of its fields."""
-    about, _, fields = schema.get("description", "").partition("\n\nAttributes:\n")
+def _readable(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A type's docstring, as the meaning of the type and of each of its fields.
+
+    Args:
+        schema: The type's.
+        names: What its fields are called on the wire.
+    """
+    told = inspect.cleandoc(schema.pop("description", ""))
+    about, _, fields = told.partition("\n\nAttributes:\n")
     if about:
         schema["description"] = " ".join(about.split())
     for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", fields, re.MULTILINE):
-        if name in schema.get("properties", {}):
-            schema["properties"][name]["description"] = " ".join(meaning.split())
+        if (found := schema.get("properties", {}).get(names.get(name, name))) is not None:
+            found["description"] = " ".join(meaning.split())
     return schema
+
+
+def _wire_names(kinds: Iterable[Any]) -> dict[str, dict[str, str]]:
+    """What the fields of each type are called on the wire, by the type's name and the field's."""
+    found: dict[str, dict[str, str]] = {}
+    waiting = list(msgspec.inspect.multi_type_info(kinds))
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, msgspec.inspect.StructType) and kind.cls.__name__ not in found:
+            found[kind.cls.__name__] = {field.name: field.encode_name for field in kind.fields}
+            waiting.extend(field.type for field in kind.fields)
+        inner = (getattr(kind, name, None) for name in ("type", "item_type", "value_type"))
+        waiting.extend(one for one in (*inner, *getattr(kind, "types", ())) if isinstance(one, msgspec.inspect.Type))
+    return found
 
 
 __all__ = ["document"]
