@@ -31,6 +31,9 @@ _SCHEMES = {
     "track": ("writeKey", "A key that may only hand in events, `br_track_…`; it may sit in a browser."),
 }
 
+# Where a docstring begins to tell of fields.
+_FIELDS = "\n\nAttributes:\n"
+
 _UUID = {"type": "string", "format": "uuid"}
 _ID = {"type": "string", "minLength": 1, "maxLength": 200}
 # The names that stand in paths, wherever they do.
@@ -73,7 +76,7 @@ def document(routes: Iterable[tuple[str, object]], *, version: str) -> dict[str,
     operations = list(_operations(routes))
     types = [ProblemDetails, *dict.fromkeys(kind for _, _, _, said in operations for kind in _types(said))]
     schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    names = _wire_names(types)
+    meanings = _meanings(types)
     known = dict(zip(map(_name, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     tags: dict[str, str] = {}
@@ -89,7 +92,7 @@ def document(routes: Iterable[tuple[str, object]], *, version: str) -> dict[str,
         "paths": paths,
         "components": {
             "responses": {name: _problem(about) for name, about in _SHARED.values()},
-            "schemas": {name: _readable(schema, names.get(name, {})) for name, schema in sorted(components.items())},
+            "schemas": {name: _readable(schema, meanings.get(name, {})) for name, schema in sorted(components.items())},
             "securitySchemes": {
                 name: {"type": "http", "scheme": "bearer", "description": about} for name, about in _SCHEMES.values()
             },
@@ -205,35 +208,38 @@ def _answer(answer: Answer, schemas: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _readable(schema: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A type's docstring, as the meaning of the type and of each of its fields.
-
-    Args:
-        schema: The type's.
-        names: What its fields are called on the wire.
-    """
-    told = inspect.cleandoc(schema.pop("description", ""))
-    about, _, fields = told.partition("\n\nAttributes:\n")
+def _readable(schema: dict[str, Any], meanings: Mapping[str, str]) -> dict[str, Any]:
+    """A type's docstring as its meaning, and as that of each of its fields."""
+    about, _, _ = inspect.cleandoc(schema.pop("description", "")).partition(_FIELDS)
     if about:
         schema["description"] = " ".join(about.split())
-    for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", fields, re.MULTILINE):
-        if (found := schema.get("properties", {}).get(names.get(name, name))) is not None:
-            found["description"] = " ".join(meaning.split())
+    for name, told in schema.get("properties", {}).items():
+        if name in meanings:
+            told["description"] = meanings[name]
     return schema
 
 
-def _wire_names(kinds: Iterable[Any]) -> dict[str, dict[str, str]]:
-    """What the fields of each type are called on the wire, by the type's name and the field's."""
+def _meanings(kinds: Iterable[Any]) -> dict[str, dict[str, str]]:
+    """What the docstrings say about the fields of each type, by the type's name and the field's name on the wire."""
     found: dict[str, dict[str, str]] = {}
     waiting = list(msgspec.inspect.multi_type_info(kinds))
     while waiting:
         kind = waiting.pop()
         if isinstance(kind, msgspec.inspect.StructType) and kind.cls.__name__ not in found:
-            found[kind.cls.__name__] = {field.name: field.encode_name for field in kind.fields}
+            said = {name: meaning for cls in reversed(kind.cls.__mro__) for name, meaning in _fields(cls)}
+            found[kind.cls.__name__] = {
+                field.encode_name: said[field.name] for field in kind.fields if field.name in said
+            }
             waiting.extend(field.type for field in kind.fields)
         inner = (getattr(kind, name, None) for name in ("type", "item_type", "value_type"))
         waiting.extend(one for one in (*inner, *getattr(kind, "types", ())) if isinstance(one, msgspec.inspect.Type))
     return found
+
+
+def _fields(cls: type) -> Iterator[tuple[str, str]]:
+    _, _, fields = inspect.cleandoc(cls.__doc__ or "").partition(_FIELDS)
+    for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", fields, re.MULTILINE):
+        yield name, " ".join(meaning.split())
 
 
 __all__ = ["document"]

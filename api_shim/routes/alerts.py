@@ -28,19 +28,32 @@ LARGEST = 1e9
 
 
 class AcknowledgementBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Who takes the alert on."""
+    """Who takes the alert on.
+
+    Attributes:
+        by: A name that the other administrators know.
+    """
 
     by: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class SettingsBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The thresholds that differ from the rule's own; those left out go back to them."""
+    """The thresholds that differ from the rule's own.
+
+    Attributes:
+        settings: By their names; those left out go back to the rule's own.
+    """
 
     settings: Annotated[dict[str, float], msgspec.Meta(max_length=MOST_SETTINGS)]
 
 
 class Acknowledged(msgspec.Struct):
-    """Who has taken an alert on, and when."""
+    """Who has taken an alert on.
+
+    Attributes:
+        by: The first one who did.
+        at: When.
+    """
 
     by: str
     at: Moment
@@ -131,7 +144,11 @@ class Rule(msgspec.Struct):
 
 
 class Rules(msgspec.Struct):
-    """All rules."""
+    """All rules.
+
+    Attributes:
+        rules: Those that look at this application; the house application's has those of the machines, too.
+    """
 
     rules: list[Rule]
 

@@ -40,7 +40,13 @@ _PATHS = {"track": "t", "page": "p", "screen": "s", "identify": "i", "group": "g
 
 
 class Batch(msgspec.Struct, rename="camel"):
-    """Many events; `context` and `sentAt` hold for each that has none of its own."""
+    """Many events.
+
+    Attributes:
+        batch: The events, each with its `type`.
+        context: Of each event that has none of its own.
+        sent_at: When each was sent that does not say so itself; a wrong clock is corrected by it.
+    """
 
     batch: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MOST_EVENTS)]
     context: dict[str, Any] | None = None
@@ -52,7 +58,11 @@ class _Signed(msgspec.Struct, rename="camel"):
 
 
 class Taken(msgspec.Struct):
-    """What these libraries want to hear."""
+    """What these libraries want to hear.
+
+    Attributes:
+        success: It is on the queue.
+    """
 
     success: Literal[True] = True
 

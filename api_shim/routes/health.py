@@ -17,7 +17,11 @@ from backroom.domain.errors import QueueAway, StoreAway
 
 
 class Up(msgspec.Struct):
-    """This process answers."""
+    """This process answers.
+
+    Attributes:
+        status: It always is.
+    """
 
     status: Literal["ok"]
 

@@ -33,7 +33,11 @@ class NotificationType(msgspec.Struct):
 
 
 class NotificationTypes(msgspec.Struct):
-    """All notification types."""
+    """All notification types.
+
+    Attributes:
+        types: Those that applications may post.
+    """
 
     types: list[NotificationType]
 
@@ -53,7 +57,11 @@ class Carrier(msgspec.Struct):
 
 
 class Carriers(msgspec.Struct):
-    """All carriers."""
+    """All carriers.
+
+    Attributes:
+        channels: By their names.
+    """
 
     channels: list[Carrier]
 

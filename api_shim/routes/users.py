@@ -52,7 +52,11 @@ class UserBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TokenBody(msgspec.Struct, forbid_unknown_fields=True):
-    """How long a token lasts, in seconds."""
+    """How long a token lasts.
+
+    Attributes:
+        expires_in: In seconds.
+    """
 
     expires_in: Annotated[int, msgspec.Meta(ge=1, le=int(LONGEST_TOKEN.total_seconds()))] = 900
 
