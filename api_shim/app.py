@@ -16,8 +16,10 @@ import structlog
 import api_shim.routes
 from api_shim import problem
 from api_shim.caller import Callers, check_allowed
+from api_shim.contract import contract
 from api_shim.door import Door, allowed
 from api_shim.readers import Readers
+from api_shim.reference import reference
 from api_shim.traced import Traced
 from backroom import connect
 from backroom.logs import configure
@@ -87,7 +89,7 @@ def app(door: Door) -> falcon.asgi.App[Any, Any]:
     """Hang every route.
 
     Raises:
-        LookupError: A route does not say who may use it.
+        LookupError: A route does not say who may use it, or what it takes and gives.
     """
     built: falcon.asgi.App[Any, Any] = falcon.asgi.App()
     built.add_middleware([Traced(), _Identity(door), _Lifespan(door)])
@@ -95,14 +97,29 @@ def app(door: Door) -> falcon.asgi.App[Any, Any]:
     problem.install(built)
     for template, resource in routes(door):
         for method in falcon.HTTP_METHODS:
-            if hasattr(resource, f"on_{method.lower()}") and allowed(resource, method) is None:
-                raise LookupError(f"{method} {template} does not say who may use it: decorate it with @allow(...)")
+            if hasattr(resource, f"on_{method.lower()}"):
+                _check(resource, method, template)
         built.add_route(template, resource)
     return built
 
 
-def routes(door: Door) -> Iterator[tuple[str, object]]:
+def routes(door: Door) -> list[tuple[str, object]]:
     """Every route of the door: URI template and resource."""
+    shelved = list(_shelved(door))
+    # It is about the others, and about itself.
+    shelved.extend(reference(shelved).items())
+    return shelved
+
+
+def _check(resource: object, method: str, template: str) -> None:
+    if allowed(resource, method) is None:
+        raise LookupError(f"{method} {template} does not say who may use it: decorate it with @allow(...)")
+    # What a browser asks by itself before it sends the other one is not part of the document.
+    if method != "OPTIONS" and contract(resource, method) is None:
+        raise LookupError(f"{method} {template} does not say what it takes and gives: decorate it with @speaks(...)")
+
+
+def _shelved(door: Door) -> Iterator[tuple[str, object]]:
     for entry in sorted(pkgutil.iter_modules(api_shim.routes.__path__), key=lambda found: found.name):
         module = importlib.import_module(f"{api_shim.routes.__name__}.{entry.name}")
         yield from module.routes(door).items()

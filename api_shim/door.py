@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
 import falcon.asgi
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from api_shim.asked import wanted_wait
 from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, Callers, utc_now
+from api_shim.contract import Accepted
 from api_shim.problem import Problem, key_reused
 from api_shim.readers import Readers
 from api_shim.traced import next_step
@@ -216,7 +217,7 @@ class Door:
         resp.set_header("Location", quote(location))
         if outcome is None:
             resp.status = falcon.HTTP_202
-            resp.data = msgspec.json.encode({"id": posted.id, "state": "accepted"})
+            resp.data = msgspec.json.encode(Accepted(id=posted.id, state="accepted"))
         else:
             resp.set_header("Preference-Applied", f"wait={round(wait.total_seconds())}")
             answer_outcome(resp, outcome)
@@ -256,6 +257,10 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+@overload
+def moment(value: datetime) -> str: ...
+@overload
+def moment(value: datetime | None) -> str | None: ...
 def moment(value: datetime | None) -> str | None:
     """A time as the door says it: RFC 3339, UTC."""
     return value.astimezone(tz=utc_now().tzinfo).isoformat().replace("+00:00", "Z") if value else None

@@ -18,6 +18,42 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 
 
+class FieldFault(msgspec.Struct):
+    """One field that is wrong.
+
+    Attributes:
+        field: Where, as a JSON Pointer (RFC 6901); empty for the whole document.
+        wrong: What is wrong with it.
+        right: What would be right; empty where that goes without saying.
+    """
+
+    field: str
+    wrong: str
+    right: str
+
+
+class ProblemDetails(msgspec.Struct):
+    """Why something was not done (RFC 9457). Some problems have further members.
+
+    Attributes:
+        type: What kind of problem it is; it never changes.
+        title: The same in words.
+        status: The status of the answer.
+        code: The last part of the type.
+        message: The detail, or the title where there is none.
+        detail: What happened this time.
+        errors: The fields that are wrong.
+    """
+
+    type: str
+    title: str
+    status: int
+    code: str
+    message: str
+    detail: str = ""
+    errors: list[FieldFault] = []
+
+
 class Problem(Exception):
     """Something to tell the caller instead of an answer.
 

@@ -21,6 +21,7 @@ from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.settings import Settings
 from backroom.store.admin import Application, create_application
+from tests import documented
 
 T = TypeVar("T")
 
@@ -84,11 +85,15 @@ class TestHouse:
         return f"http://127.0.0.1:{server.config.port}"
 
     def client(self, url: str = "", *, key: str | None = None, **options: Any) -> httpx.Client:
-        """An application's HTTP client: with its secret key unless another key or an empty one is given."""
+        """An application's HTTP client: with its secret key unless another key or an empty one is given.
+
+        Every answer must be one that the door's document knows.
+        """
         key = self.app.secret_key.text if key is None else key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        hooks = {"response": [documented.check]}
         return self._stack.enter_context(
-            httpx.Client(base_url=url or self.open_door(), headers=headers, timeout=15, **options)
+            httpx.Client(base_url=url or self.open_door(), headers=headers, timeout=15, event_hooks=hooks, **options)
         )
 
     def start_worker(self, *, threads: int = 4, **overrides: Any) -> dramatiq.Worker:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import falcon
 import falcon.asgi
@@ -15,6 +15,7 @@ import msgspec
 
 from api_shim.body import decode, read_raw
 from api_shim.caller import Caller, check_allowed, utc_now
+from api_shim.contract import Answer, Parameter, speaks
 from api_shim.door import Door, allow, new_id
 from api_shim.problem import Problem, forbidden, too_large
 from backroom.domain.errors import Invalid
@@ -39,7 +40,13 @@ _PATHS = {"track": "t", "page": "p", "screen": "s", "identify": "i", "group": "g
 
 
 class Batch(msgspec.Struct, rename="camel"):
-    """Many events; `context` and `sentAt` hold for each that has none of its own."""
+    """Many events.
+
+    Attributes:
+        batch: The events, each with its `type`.
+        context: Of each event that has none of its own.
+        sent_at: When each was sent that does not say so itself; a wrong clock is corrected by it.
+    """
 
     batch: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MOST_EVENTS)]
     context: dict[str, Any] | None = None
@@ -48,6 +55,60 @@ class Batch(msgspec.Struct, rename="camel"):
 
 class _Signed(msgspec.Struct, rename="camel"):
     write_key: str | None = None
+
+
+class Taken(msgspec.Struct):
+    """What these libraries want to hear.
+
+    Attributes:
+        success: It is on the queue.
+    """
+
+    success: Literal[True] = True
+
+
+class RejectedEvent(msgspec.Struct, rename="camel"):
+    """An event that was not kept.
+
+    Attributes:
+        index: Which of the batch, from 0.
+        message_id: Its own id, where it has one.
+        field: Where in the batch (JSON Pointer).
+        wrong: What is wrong there.
+        right: What would be right.
+    """
+
+    index: int
+    message_id: str | None
+    field: str
+    wrong: str
+    right: str
+
+
+class TakenBatch(msgspec.Struct, omit_defaults=True):
+    """What became of a batch.
+
+    Attributes:
+        success: The batch was read.
+        accepted: How many events were kept, where not all were.
+        rejected: The others.
+    """
+
+    success: bool
+    accepted: int | None = None
+    rejected: list[RejectedEvent] = []
+
+
+_GZIP = Parameter(
+    name="Content-Encoding",
+    place="header",
+    about="`gzip` for a body that is packed.",
+    schema={"type": "string", "enum": ["gzip", "identity"]},
+)
+_PROBLEMS = {
+    400: "The body cannot be read, or says something that cannot be: these libraries do not send it again.",
+    415: "The body is packed in a way that is not known.",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +175,7 @@ class OneEvent(_Open):
         self._kind = kind
 
     @allow("track", "app", "user")
+    @speaks(takes=Said, asks=[_GZIP], gives={200: Answer(about="It is on the queue.", body=Taken)}, problems=_PROBLEMS)
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Accept the event: 200, because these libraries take any other success for a failure."""
         caller, raw = await self._received(req, resp)
@@ -122,13 +184,19 @@ class OneEvent(_Open):
         except Invalid as fault:
             raise _refused(fault) from fault
         await self._keep(caller, [event])
-        resp.data = msgspec.json.encode({"success": True})
+        resp.data = msgspec.json.encode(Taken())
 
 
 class ManyEvents(_Open):
     """Events of any kind."""
 
     @allow("track", "app", "user")
+    @speaks(
+        takes=Batch,
+        asks=[_GZIP],
+        gives={200: Answer(about="They are on the queue.", body=TakenBatch)},
+        problems=_PROBLEMS,
+    )
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Accept the good ones: 200, and the others are listed with what is wrong with each."""
         caller, raw = await self._received(req, resp)
@@ -137,9 +205,9 @@ class ManyEvents(_Open):
         else:
             events, rejects = _read_batch(raw)
         await self._keep(caller, events)
-        answer: dict[str, Any] = {"success": True}
+        answer = TakenBatch(success=True)
         if rejects:
-            answer |= {"accepted": len(events), "rejected": [_shown(reject) for reject in rejects]}
+            answer.accepted, answer.rejected = len(events), [_shown(reject) for reject in rejects]
         resp.data = msgspec.json.encode(answer)
 
 
@@ -243,14 +311,14 @@ def _refused(fault: Invalid) -> Problem:
     )
 
 
-def _shown(reject: _Reject) -> dict[str, Any]:
-    return {
-        "index": reject.index,
-        "messageId": _message_id(reject.event),
-        "field": f"/batch/{reject.index}{reject.fault.field}",
-        "wrong": reject.fault.wrong,
-        "right": reject.fault.right,
-    }
+def _shown(reject: _Reject) -> RejectedEvent:
+    return RejectedEvent(
+        index=reject.index,
+        message_id=_message_id(reject.event),
+        field=f"/batch/{reject.index}{reject.fault.field}",
+        wrong=reject.fault.wrong,
+        right=reject.fault.right,
+    )
 
 
 def _message_id(event: msgspec.Raw) -> str | None:

@@ -9,6 +9,7 @@ import falcon
 import falcon.asgi
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from api_shim.contract import Answer, speaks
 from api_shim.door import Door, allow
 from api_shim.problem import not_found
 from api_shim.routes.health import check
@@ -31,6 +32,7 @@ class Home:
         self._page = environment.get_template("home.html.jinja")
 
     @allow()
+    @speaks(gives={200: Answer(about="A page.", media="text/html")})
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Which engine answers, the way to the outbox, and a first request. Nothing about any application."""
         queue, memory = await check(self._door)
@@ -57,6 +59,10 @@ class Outbox:
         self._door = door
 
     @allow()
+    @speaks(
+        gives={307: Answer(about="Over there.", headers={"Location": "The simulator's page."})},
+        problems={404: "There is no simulator here."},
+    )
     async def on_get(self, _req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
         """Go to the simulator, where one is running."""
         if not self._door.settings.simulator_url:

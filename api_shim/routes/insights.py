@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import falcon.asgi
 import msgspec
 
 from api_shim.asked import page_limit
 from api_shim.caller import utc_now
+from api_shim.contract import Answer, Parameter, limit, speaks
 from api_shim.door import Door, allow
 from backroom.domain.dwell import dwell
 from backroom.domain.errors import Invalid
@@ -21,6 +22,45 @@ from backroom.store.rows_insights import Counted
 LONGEST = timedelta(days=400)
 USUAL = timedelta(days=29)
 FIRST_YEAR = 1970
+
+
+class OrderTotals(msgspec.Struct):
+    """The orders of these days.
+
+    Attributes:
+        count: How many.
+        people: By how many people, each counted once a day.
+        amount: What they paid, in whatever currencies.
+    """
+
+    count: int
+    people: int
+    amount: float
+
+
+class Ranking(msgspec.Struct, omit_defaults=True, rename={"first": "from", "last": "to"}):
+    """The most frequent of something, over some days.
+
+    Attributes:
+        first: The first day (UTC).
+        last: The last day.
+        rows: Most frequent first; what a row has depends on what was counted.
+        people_counted: `once_a_day`: somebody who came on three of the days counts as three.
+        days_waiting_to_be_counted: Days whose events have changed since they were counted.
+        orders: The orders beside the purchases.
+        says: What to do where there are no rows.
+    """
+
+    first: str
+    last: str
+    rows: list[dict[str, Any]]
+    people_counted: Literal["once", "once_a_day"]
+    days_waiting_to_be_counted: int
+    orders: OrderTotals | None = None
+    says: str | None = None
+
+
+_DAY = {"type": "string", "format": "date"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +93,14 @@ class Insight:
         self._report = report
 
     @allow("app")
+    @speaks(
+        asks=[
+            Parameter(name="from", place="query", about="The first day (UTC).", schema=_DAY),
+            Parameter(name="to", place="query", about="The last day; today if left out.", schema=_DAY),
+            limit(),
+        ],
+        gives={200: Answer(about="The rows.", body=Ranking)},
+    )
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The rows, most frequent first, from a day to a day (UTC, both included; the last thirty days if left out)."""
         today = utc_now().date()
@@ -60,33 +108,33 @@ class Insight:
         first = _day(req, "from") or last - USUAL
         if not first <= last or last - first > LONGEST:
             raise Invalid("/from", "is not a span of days", f"at most {LONGEST.days} days, and not after `to`")
-        limit = page_limit(req)
+        most = page_limit(req)
         report = self._report
 
         def ask(read: Reader) -> tuple[list[Counted], list[Counted], int]:
             insights = read.insights
-            rows = insights.top(report.metric, first=first, last=last, limit=limit, also=report.also)
+            rows = insights.top(report.metric, first=first, last=last, limit=most, also=report.also)
             orders = insights.top("order", first=first, last=last, limit=1) if report.metric == "purchase" else []
             return rows, orders, insights.count_stale(first=first, last=last)
 
         rows, orders, waiting = await self._door.ask(req.context.caller, ask)
-        answer: dict[str, Any] = {
-            "from": first.isoformat(),
-            "to": last.isoformat(),
-            "rows": [report.show(row) for row in rows],
+        answer = Ranking(
+            first=first.isoformat(),
+            last=last.isoformat(),
+            rows=[report.show(row) for row in rows],
             # Somebody who came on three of the days was counted on each.
-            "people_counted": "once" if first == last else "once_a_day",
-            "days_waiting_to_be_counted": waiting,
-        }
+            people_counted="once" if first == last else "once_a_day",
+            days_waiting_to_be_counted=waiting,
+        )
         if report.metric == "purchase":
             order = orders[0] if orders else None
-            answer["orders"] = {
-                "count": order.count if order else 0,
-                "people": order.people if order else 0,
-                "amount": order.amount if order else 0,
-            }
+            answer.orders = OrderTotals(
+                count=order.count if order else 0,
+                people=order.people if order else 0,
+                amount=order.amount if order else 0,
+            )
         if not rows:
-            answer["says"] = (
+            answer.says = (
                 "Events have come in and are counted within a minute." if waiting else f"Nothing yet. {report.empty}"
             )
         resp.data = msgspec.json.encode(answer)

@@ -7,6 +7,7 @@ import asyncio
 import falcon.asgi
 from prometheus_client.exposition import choose_encoder
 
+from api_shim.contract import Answer, Parameter, speaks
 from api_shim.door import Door, allow
 from api_shim.problem import not_found, unauthorized
 from backroom.queue.exposition import is_token
@@ -30,6 +31,14 @@ class Scrape:
         self._token = door.settings.metrics_token.get_secret_value()
 
     @allow()
+    @speaks(
+        asks=[
+            Parameter(name="Authorization", place="header", about="`Bearer` and `METRICS_TOKEN`, where one is set."),
+            Parameter(name="Accept", place="header", about="Which dialect of the format is wanted."),
+        ],
+        gives={200: Answer(about="The metrics.", media="text/plain")},
+        problems={401: "The token is not the one that is set.", 404: "Without a token, for this machine only."},
+    )
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Every metric in Prometheus's text format: with `METRICS_TOKEN`, or without one for this machine only."""
         if self._token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import falcon
 import falcon.asgi
@@ -10,12 +10,14 @@ import msgspec
 
 from api_shim.asked import fingerprint, is_uuid, page_after, page_limit
 from api_shim.caller import Caller, utc_now
+from api_shim.contract import AFTER, IDEMPOTENCY_KEY, REPLAYED, WHERE, Answer, Moment, limit, speaks
 from api_shim.door import GIVEN_UP, Door, allow, moment, new_id
 from api_shim.problem import key_reused, not_found
 from backroom.domain.delivery import FINAL
+from backroom.domain.delivery import State as DeliveryState
 from backroom.domain.errors import Invalid
 from backroom.queue.wire import Once
-from backroom.store.rows import Delivery, Notification
+from backroom.store import rows
 from backroom.words.near import unknown
 from jobs.notification_send import SendNotification
 
@@ -42,6 +44,87 @@ class NotificationBody(msgspec.Struct, forbid_unknown_fields=True):
     channels: Annotated[list[str], msgspec.Meta(max_length=20)] = []
 
 
+class AcceptedNotification(msgspec.Struct):
+    """A notification that is on the queue.
+
+    Attributes:
+        id: Its id.
+        state: What becomes of it, `GET /v1/notifications/{id}` says.
+        to: The readers, each once.
+    """
+
+    id: str
+    state: Literal["accepted"]
+    to: list[str]
+
+
+class Delivery(msgspec.Struct):
+    """A notification on its way to one reader over one channel.
+
+    Attributes:
+        id: Its id.
+        user: The reader.
+        channel: The medium.
+        carrier: Who carries it.
+        state: How far it is.
+        attempts: How often it was tried.
+        provider_id: What the carrier calls it.
+        reason: Why it is in this state, where there is a reason.
+        code: The carrier's code for the reason.
+        locale: The language it was written in.
+        next_attempt_at: When it is tried again, if it is.
+        finished_at: When it came into its final state.
+    """
+
+    id: str
+    user: str
+    channel: str
+    carrier: str
+    state: DeliveryState
+    attempts: int
+    provider_id: str | None
+    reason: str | None
+    code: str | None
+    locale: str | None
+    next_attempt_at: Moment | None
+    finished_at: Moment | None
+
+
+class Notification(msgspec.Struct, omit_defaults=True):
+    """A notification and what became of it.
+
+    Attributes:
+        id: Its id.
+        type: The notification type.
+        state: `accepted` on the queue, `underway`, `settled` once every delivery is in its final state, `failed` where
+            it was given up before there were any.
+        to: The readers.
+        accepted_at: When it was posted.
+        deliveries: One for each reader and channel.
+        reason: Why it failed, if it did.
+    """
+
+    id: str
+    type: str
+    state: Literal["accepted", "underway", "settled", "failed"]
+    to: list[str]
+    accepted_at: Moment
+    deliveries: list[Delivery]
+    reason: str | None = None
+
+
+class NotificationPage(msgspec.Struct):
+    """Notifications, newest first.
+
+    Attributes:
+        notifications: This page's.
+        next: The cursor of the page that follows; null on the last one.
+    """
+
+    notifications: list[Notification]
+    next: str | None
+
+
 def routes(door: Door) -> dict[str, object]:
     """URI templates and their resources."""
     return {
@@ -57,6 +140,11 @@ class Notifications:
         self._door = door
 
     @allow("app")
+    @speaks(
+        takes=NotificationBody,
+        asks=[IDEMPOTENCY_KEY],
+        gives={202: Answer(about="It is on the queue.", body=AcceptedNotification, headers={**WHERE, **REPLAYED})},
+    )
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Accept a notification: 202, its id, and where to read what becomes of it."""
         caller: Caller = req.context.caller
@@ -85,28 +173,28 @@ class Notifications:
             resp.set_header("Idempotent-Replayed", "true")
         resp.status = falcon.HTTP_202
         resp.set_header("Location", f"/v1/notifications/{posted.id}")
-        resp.data = msgspec.json.encode({"id": posted.id, "state": "accepted", "to": message.to})
+        resp.data = msgspec.json.encode(AcceptedNotification(id=posted.id, state="accepted", to=message.to))
 
     @allow("app")
+    @speaks(asks=[limit(), AFTER], gives={200: Answer(about="The page.", body=NotificationPage)})
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The newest notifications with their deliveries, in pages."""
-        before, limit = page_after(req), page_limit(req)
+        before, most = page_after(req), page_limit(req)
         found, deliveries = await self._door.ask(
             req.context.caller,
             lambda read: (
-                page := read.notifications.page(before=before, limit=limit),
+                page := read.notifications.page(before=before, limit=most),
                 read.notifications.deliveries([notification.id for notification in page]),
             ),
         )
-        resp.data = msgspec.json.encode(
-            {
-                "notifications": [
-                    _shown(one, [delivery for delivery in deliveries if delivery.notification_id == one.id])
-                    for one in found
-                ],
-                "next": found[-1].id if len(found) == limit else None,
-            }
+        page = NotificationPage(
+            notifications=[
+                _shown(one, [delivery for delivery in deliveries if delivery.notification_id == one.id])
+                for one in found
+            ],
+            next=found[-1].id if len(found) == most else None,
         )
+        resp.data = msgspec.json.encode(page)
 
     def _check(self, body: NotificationBody) -> None:
         types = self._door.words.types
@@ -134,6 +222,7 @@ class OneNotification:
         self._door = door
 
     @allow("app")
+    @speaks(gives={200: Answer(about="How far it is.", body=Notification)})
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, notification: str) -> None:
         """The notification and its deliveries: state, attempts, the carrier's id, and why."""
         if not is_uuid(notification):
@@ -146,54 +235,55 @@ class OneNotification:
             raise not_found()
         resp.data = msgspec.json.encode(shown)
 
-    async def _from_memory(self, caller: Caller, notification: str) -> dict[str, Any] | None:
+    async def _from_memory(self, caller: Caller, notification: str) -> Notification | None:
         found, deliveries = await self._door.ask(
             caller,
             lambda read: (read.notifications.one(notification), read.notifications.deliveries([notification])),
         )
         return _shown(found, deliveries) if found else None
 
-    async def _from_queue(self, caller: Caller, notification: str) -> dict[str, Any] | None:
+    async def _from_queue(self, caller: Caller, notification: str) -> Notification | None:
         found = await self._door.queued(notification, SendNotification)
         if found is None or found[1].app != caller.app:
             return None
         where, waiting = found
-        shown: dict[str, Any] = {
-            "id": notification,
-            "type": waiting.type,
-            "state": "accepted",
-            "to": waiting.to,
-            "accepted_at": moment(waiting.accepted_at),
-            "deliveries": [],
-        }
-        return shown | {"state": "failed", "reason": GIVEN_UP} if where == "dead" else shown
+        dead = where == "dead"
+        return Notification(
+            id=notification,
+            type=waiting.type,
+            state="failed" if dead else "accepted",
+            to=waiting.to,
+            accepted_at=moment(waiting.accepted_at),
+            deliveries=[],
+            reason=GIVEN_UP if dead else None,
+        )
 
 
-def _shown(notification: Notification, deliveries: list[Delivery]) -> dict[str, Any]:
+def _shown(notification: rows.Notification, deliveries: list[rows.Delivery]) -> Notification:
     settled = {delivery.user_id for delivery in deliveries} >= set(notification.to_users) and all(
         delivery.state in FINAL for delivery in deliveries
     )
-    return {
-        "id": notification.id,
-        "type": notification.type,
-        "state": "settled" if settled else "underway",
-        "to": notification.to_users,
-        "accepted_at": moment(notification.accepted_at),
-        "deliveries": [
-            {
-                "id": delivery.id,
-                "user": delivery.user_id,
-                "channel": delivery.medium,
-                "carrier": delivery.carrier,
-                "state": delivery.state,
-                "attempts": delivery.attempts,
-                "provider_id": delivery.provider_id or None,
-                "reason": delivery.reason or None,
-                "code": delivery.code or None,
-                "locale": delivery.locale or None,
-                "next_attempt_at": moment(delivery.due_at),
-                "finished_at": moment(delivery.finished_at),
-            }
+    return Notification(
+        id=notification.id,
+        type=notification.type,
+        state="settled" if settled else "underway",
+        to=notification.to_users,
+        accepted_at=moment(notification.accepted_at),
+        deliveries=[
+            Delivery(
+                id=delivery.id,
+                user=delivery.user_id,
+                channel=delivery.medium,
+                carrier=delivery.carrier,
+                state=delivery.state,
+                attempts=delivery.attempts,
+                provider_id=delivery.provider_id or None,
+                reason=delivery.reason or None,
+                code=delivery.code or None,
+                locale=delivery.locale or None,
+                next_attempt_at=moment(delivery.due_at),
+                finished_at=moment(delivery.finished_at),
+            )
             for delivery in deliveries
         ],
-    }
+    )

@@ -17,10 +17,12 @@ import msgspec
 from api_shim.asked import checked_id
 from api_shim.caller import Caller, utc_now
 from api_shim.conditions import is_known, tag, write_condition
+from api_shim.contract import IF_CHANGED, IF_MATCH, IF_NONE_MATCH, SESSION_TOKEN, VERSION, Answer, Moment, speaks
 from api_shim.document import checked, read_document
 from api_shim.door import Door, allow, moment
 from api_shim.hot_sessions import HotSessions
 from api_shim.problem import Problem, not_found
+from backroom.domain import session as sessions
 from backroom.domain.errors import Invalid
 from backroom.domain.merge_patch import merge
 from backroom.domain.record import Condition
@@ -30,7 +32,6 @@ from backroom.domain.session import (
     PRESETS,
     SHORTEST,
     Preset,
-    Session,
     begin,
     mint_token,
     token_hash,
@@ -69,6 +70,52 @@ class SessionBody(msgspec.Struct, forbid_unknown_fields=True):
     lifetime_seconds: Lifetime | None = None
 
 
+class Session(msgspec.Struct):
+    """What is known of a visitor.
+
+    Attributes:
+        user: Whose it is, once that is known.
+        state: What the application keeps in it.
+        version: Counted from 1; the entity tag.
+        idle_seconds: How long it may be left alone.
+        created_at: When it began.
+        seen_at: When it was last used.
+        lapses_at: When it is over if it is left alone.
+        expires_at: When it is over in any case.
+    """
+
+    user: str | None
+    state: dict[str, Any]
+    version: int
+    idle_seconds: int
+    created_at: Moment
+    seen_at: Moment
+    lapses_at: Moment
+    expires_at: Moment
+
+
+class NewSession(Session):
+    """A session that has just begun.
+
+    Attributes:
+        token: The only time that it is told: keep it in a cookie that scripts cannot read.
+    """
+
+    token: str
+
+
+_SESSION = Answer(about="The session.", body=Session, headers=VERSION)
+_STATE_WRITES: dict[str, Any] = {
+    "asks": [SESSION_TOKEN, IF_MATCH, IF_NONE_MATCH],
+    "problems": {
+        400: "The request cannot be read, or a condition or the session's token is missing or cannot.",
+        404: "There is no such session, or it is over.",
+        409: "Too many change this session at once.",
+        412: "The session has another version; `current` is the one that it has.",
+    },
+}
+
+
 def routes(door: Door) -> dict[str, object]:
     """URI templates and their resources."""
     hot = HotSessions(door)
@@ -83,6 +130,11 @@ class Sessions:
         self._hot = hot
 
     @allow("app")
+    @speaks(
+        takes=SessionBody,
+        optional=True,
+        gives={201: Answer(about="It has begun.", body=NewSession, headers={**VERSION, "Location": "The session."})},
+    )
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Begin a session; its token is in the answer, and nowhere else ever after."""
         caller: Caller = req.context.caller
@@ -99,7 +151,8 @@ class Sessions:
         resp.set_headers(
             {"Cache-Control": "no-store", "ETag": tag(session.version), "Location": "/v1/sessions/current"}
         )
-        resp.data = msgspec.json.encode({"token": token, **_shown(session)})
+        shown = NewSession(token=token, **msgspec.structs.asdict(_shown(session)))
+        resp.data = msgspec.json.encode(shown)
 
 
 class CurrentSession:
@@ -112,6 +165,11 @@ class CurrentSession:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @allow("app")
+    @speaks(
+        asks=[SESSION_TOKEN, IF_CHANGED, IF_MATCH],
+        gives={200: _SESSION, 304: Answer(about="The caller has this version already.", headers=VERSION)},
+        problems=_STATE_WRITES["problems"],
+    )
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The session, or 304 where the caller has this version already; either way its idle time begins anew."""
         caller, hash = req.context.caller, _hash(req)
@@ -126,12 +184,20 @@ class CurrentSession:
         resp.data = msgspec.json.encode(_shown(session))
 
     @allow("app")
+    @speaks(takes=dict[str, Any], gives={200: _SESSION}, **_STATE_WRITES)
     async def on_put(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Replace the state."""
         state = checked(await read_document(req, dict[str, Any], limit=self._door.settings.body_limit))
         await self._change(req, resp, lambda _state: state)
 
     @allow("app")
+    @speaks(
+        takes=dict[str, Any],
+        media=[MERGE_PATCH],
+        gives={200: _SESSION},
+        asks=_STATE_WRITES["asks"],
+        problems={**_STATE_WRITES["problems"], 415: f"It is not {MERGE_PATCH}."},
+    )
     async def on_patch(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Change the state as a merge patch says (RFC 7396)."""
         if (req.content_type or "").partition(";")[0].strip().lower() != MERGE_PATCH:
@@ -146,11 +212,12 @@ class CurrentSession:
         await self._change(req, resp, lambda state: checked(merge(state, patch)))
 
     @allow("app")
+    @speaks(gives={204: Answer(about="It is over.")}, **_STATE_WRITES)
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """End the session. It never comes back."""
         caller, hash, condition = req.context.caller, _hash(req), write_condition(req)
 
-        async def end() -> Session | None:
+        async def end() -> sessions.Session | None:
             revision, session = await self._hot.get(caller, hash)
             _hold(condition, session)
             return session if await self._hot.end(caller, hash, session, expected=revision) else None
@@ -164,7 +231,7 @@ class CurrentSession:
     ) -> None:
         caller, hash, condition = req.context.caller, _hash(req), write_condition(req)
 
-        async def put() -> Session | None:
+        async def put() -> sessions.Session | None:
             revision, session = await self._hot.get(caller, hash)
             _hold(condition, session)
             changed = session.with_state(change(session.state), now=utc_now())
@@ -174,7 +241,7 @@ class CurrentSession:
         resp.set_headers({**_PRIVATE, "ETag": tag(session.version)})
         resp.data = msgspec.json.encode(_shown(session))
 
-    async def _in_turn(self, hash: str, attempt: Callable[[], Awaitable[Session | None]]) -> Session:
+    async def _in_turn(self, hash: str, attempt: Callable[[], Awaitable[sessions.Session | None]]) -> sessions.Session:
         turn = self._turns.setdefault(hash, asyncio.Lock())
         try:
             async with asyncio.timeout(LONGEST_TURN.total_seconds()):
@@ -219,7 +286,7 @@ def _lasts(body: SessionBody) -> tuple[timedelta, timedelta]:
     return idle, lifetime
 
 
-def _hold(condition: Condition, session: Session) -> None:
+def _hold(condition: Condition, session: sessions.Session) -> None:
     if not condition.holds(session.version):
         raise Problem(
             412,
@@ -230,14 +297,14 @@ def _hold(condition: Condition, session: Session) -> None:
         )
 
 
-def _shown(session: Session) -> dict[str, Any]:
-    return {
-        "user": session.user or None,
-        "state": session.state,
-        "version": session.version,
-        "idle_seconds": session.idle_seconds,
-        "created_at": moment(session.created_at),
-        "seen_at": moment(session.seen_at),
-        "lapses_at": moment(session.lapses_at),
-        "expires_at": moment(session.expires_at),
-    }
+def _shown(session: sessions.Session) -> Session:
+    return Session(
+        user=session.user or None,
+        state=session.state,
+        version=session.version,
+        idle_seconds=session.idle_seconds,
+        created_at=moment(session.created_at),
+        seen_at=moment(session.seen_at),
+        lapses_at=moment(session.lapses_at),
+        expires_at=moment(session.expires_at),
+    )

@@ -15,10 +15,11 @@ from email_validator import EmailNotValidError, validate_email
 
 from api_shim.asked import checked_id
 from api_shim.caller import LONGEST_TOKEN, Caller, utc_now
+from api_shim.contract import PREFER, Answer, Moment, accepts, speaks
 from api_shim.door import Door, allow, moment
 from api_shim.problem import not_found
 from backroom.domain.errors import Invalid
-from backroom.store.rows import User
+from backroom.store import rows
 from backroom.words.near import unknown
 from jobs.user_put import PutUser
 
@@ -51,9 +52,51 @@ class UserBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TokenBody(msgspec.Struct, forbid_unknown_fields=True):
-    """How long a token lasts, in seconds."""
+    """How long a token lasts.
+
+    Attributes:
+        expires_in: In seconds.
+    """
 
     expires_in: Annotated[int, msgspec.Meta(ge=1, le=int(LONGEST_TOKEN.total_seconds()))] = 900
+
+
+class User(msgspec.Struct):
+    """A user's profile.
+
+    Attributes:
+        id: The user's id in the application.
+        name: What to call the user.
+        locale: BCP 47.
+        time_zone: IANA name.
+        contacts: Contact points by kind.
+        attributes: What the application keeps with the user.
+        administrator: Whether the user hears about alerts.
+        updated_at: When the profile was last put.
+    """
+
+    id: str
+    name: str
+    locale: str
+    time_zone: str
+    contacts: dict[str, str]
+    attributes: dict[str, Any]
+    administrator: bool
+    updated_at: Moment
+
+
+class UserToken(msgspec.Struct):
+    """A token that lets one user in.
+
+    Attributes:
+        token: To be sent as `Authorization: Bearer …`.
+        user: Whom it lets in.
+        expires_at: Until when.
+    """
+
+    token: str
+    user: str
+    expires_at: Moment
 
 
 def routes(door: Door) -> dict[str, object]:
@@ -70,6 +113,7 @@ class OneUser:
         self._kinds = {file.channel.contact for file in door.shelves.channels.values()} - {""}
 
     @allow("app")
+    @speaks(takes=UserBody, asks=[PREFER], gives=accepts())
     async def on_put(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, user: str) -> None:
         """Create the user or replace the profile."""
         caller: Caller = req.context.caller
@@ -81,6 +125,7 @@ class OneUser:
         await self._door.hand_on(req, resp, message, location=req.path)
 
     @allow("app", "user")
+    @speaks(gives={200: Answer(about="The profile.", body=User)})
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, user: str) -> None:
         """The profile."""
         caller: Caller = req.context.caller
@@ -99,6 +144,7 @@ class Tokens:
         self._door = door
 
     @allow("app")
+    @speaks(takes=TokenBody, optional=True, gives={201: Answer(about="The token.", body=UserToken)})
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, user: str) -> None:
         """Mint a token for a user of this application, for its browser or its device."""
         caller: Caller = req.context.caller
@@ -108,7 +154,7 @@ class Tokens:
         token = self._door.callers.mint(app=caller.app, user=user, lasts=lasts, now=now)
         resp.status = falcon.HTTP_201
         resp.set_header("Cache-Control", "no-store")
-        resp.data = msgspec.json.encode({"token": token, "user": user, "expires_at": moment(now + lasts)})
+        resp.data = msgspec.json.encode(UserToken(token=token, user=user, expires_at=moment(now + lasts)))
 
 
 def _check(body: UserBody, *, kinds: Collection[str]) -> None:
@@ -130,14 +176,14 @@ def _check(body: UserBody, *, kinds: Collection[str]) -> None:
         raise Invalid("/contacts/phone", "is not a phone number", "E.164, such as +4366012345678")
 
 
-def _shown(user: User) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "locale": user.locale,
-        "time_zone": user.time_zone,
-        "contacts": user.contacts,
-        "attributes": user.attributes,
-        "administrator": user.administrator,
-        "updated_at": moment(user.updated_at),
-    }
+def _shown(user: rows.User) -> User:
+    return User(
+        id=user.id,
+        name=user.name,
+        locale=user.locale,
+        time_zone=user.time_zone,
+        contacts=user.contacts,
+        attributes=user.attributes,
+        administrator=user.administrator,
+        updated_at=moment(user.updated_at),
+    )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from importlib.metadata import version
+from typing import Any, Literal
 
-import falcon
 from pydantic import SecretStr
 
 from api_shim.app import open_door, routes
-from api_shim.door import allowed
+from api_shim.openapi import document
 from backroom.domain.errors import Invalid
 from backroom.domain.notification import NotificationType
 from backroom.settings import Settings, conf
@@ -28,7 +27,6 @@ NOWHERE = {
     "database_url": "postgresql://127.0.0.1/nowhere",
     "backroom_secret": SecretStr("only to read the routes: nothing is signed with it"),
 }
-WHO = {"app": "secret key", "user": "user token", "track": "write key"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,16 +74,6 @@ class TypeRow:
     channels: Sequence[str]
     locales: Sequence[str]
     public: bool
-    about: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouteRow:
-    """One method of one route."""
-
-    method: str
-    path: str
-    who: str
     about: str
 
 
@@ -145,22 +133,13 @@ def catalogue(settings: Settings, shelves: Shelves) -> Catalogue:
     )
 
 
-def door_routes(settings: Settings) -> list[RouteRow]:
-    """Every method of every route of the front door."""
+def door_document(settings: Settings) -> dict[str, Any]:
+    """The front door's document (OpenAPI 3.1)."""
     door = open_door(settings.model_copy(update=NOWHERE))
     try:
-        return [
-            RouteRow(method=method, path=path, who=_who(allowed(resource, method)), about=_first_line(resource, method))
-            for path, resource in routes(door)
-            for method in methods(resource)
-        ]
+        return document(routes(door), version=version("backroom"))
     finally:
         asyncio.run(door.closing.aclose())
-
-
-def methods(resource: object) -> Iterator[str]:
-    """The methods that a route answers. `OPTIONS` is a browser's own question before it sends the other one."""
-    return (name for name in falcon.HTTP_METHODS if name != "OPTIONS" and hasattr(resource, f"on_{name.lower()}"))
 
 
 def spoken(every: str | timedelta | None) -> str:
@@ -216,11 +195,3 @@ def _state(file: ChannelFile, settings: Settings) -> tuple[State, str]:
 def _locales(words: Words, kind: NotificationType) -> list[str]:
     found = {locale for medium in kind.mediums for locale in words.locales(kind.name, medium)}
     return ["default", *sorted(found - {""})]
-
-
-def _who(kinds: frozenset[str] | None) -> str:
-    return " or ".join(WHO.get(kind, kind) for kind in sorted(kinds)) if kinds else "anyone"
-
-
-def _first_line(resource: object, method: str) -> str:
-    return (inspect.getdoc(getattr(resource, f"on_{method.lower()}")) or "").partition("\n")[0]

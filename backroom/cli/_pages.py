@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,7 +12,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from backroom.cli._catalogue import Catalogue, RouteRow
+from backroom.cli._api_page import api_page
+from backroom.cli._catalogue import Catalogue
+from backroom.cli._markdown import code, page, table
 from backroom.settings import Settings
 from backroom.shelf import ChannelFile
 
@@ -20,18 +22,20 @@ WIDTH = 100
 SHELF = "docs/reference/shelf.md"
 SETTINGS = "docs/reference/settings.md"
 API = "docs/reference/api.md"
+DOCUMENT = "docs/reference/openapi.json"
 ENV = ".env.example"
 DECISIONS = "docs/decisions"
 
 NOTE = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
 
 
-def pages(found: Catalogue, *, channels: Mapping[str, ChannelFile], routes: Sequence[RouteRow]) -> dict[str, str]:
+def pages(found: Catalogue, *, channels: Mapping[str, ChannelFile], document: Mapping[str, Any]) -> dict[str, str]:
     """Every generated file's text, by its path below the project."""
     return {
         SHELF: _shelf(found),
         SETTINGS: _settings(channels),
-        API: _api(routes),
+        API: api_page(document, note=NOTE),
+        DOCUMENT: json.dumps(document, indent=1, ensure_ascii=False) + "\n",
         ENV: _env(channels),
     }
 
@@ -45,14 +49,14 @@ def decisions(root: Path) -> dict[str, str]:
     for path in sorted(folder.glob("[0-9]*.md")):
         number, _, title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").partition(". ")
         rows.append((number, f"[{title}]({path.name})"))
-    page = _page(
+    text = page(
         "# Decisions",
         NOTE,
         "What was decided, why, what was looked at instead, and what it costs. One that is overturned stays, with a "
         "line that names its successor: the reasons against it are worth as much.",
-        _table(("number", "decision"), rows),
+        table(("number", "decision"), rows),
     )
-    return {f"{DECISIONS}/README.md": page}
+    return {f"{DECISIONS}/README.md": text}
 
 
 def stale(root: Path, wanted: Mapping[str, str]) -> list[str]:
@@ -74,34 +78,31 @@ def write(root: Path, wanted: Mapping[str, str]) -> list[str]:
 
 
 def _shelf(found: Catalogue) -> str:
-    return _page(
+    return page(
         "# What stands on the shelves",
         NOTE,
         "`backroom shelf` shows the same for your own shelves (`BACKROOM_SHELVES`), and which carriers are on.",
         "## Jobs",
         "What can be asked. A file in `jobs/` is a message and a function; `every`: when the clock asks for it (UTC).",
-        _table(
+        table(
             ("job", "queue", "every", "batch", "what it does"),
-            (
-                (_code(row.name), _code(row.queue), _code(row.every), str(row.batch or ""), row.about)
-                for row in found.jobs
-            ),
+            ((code(row.name), code(row.queue), code(row.every), str(row.batch or ""), row.about) for row in found.jobs),
         ),
         "## Channels",
         "How word gets out. A file in `channels/` is a carrier; what each needs stands in [settings](settings.md).",
-        _table(
+        table(
             ("channel", "medium", "what it is"),
-            ((_code(row.name), row.medium, row.about) for row in found.channels),
+            ((code(row.name), row.medium, row.about) for row in found.channels),
         ),
         "## Rules",
         "What worries us. A file in `alerts/` looks at facts, and an alert fires when a finding stands for `hold`.",
-        _table(
+        table(
             ("rule", "looks at", "every", "severity", "hold", "thresholds", "what it warns of"),
             (
                 (
-                    _code(row.name),
+                    code(row.name),
                     row.scope,
-                    _code(row.every),
+                    code(row.every),
                     row.severity,
                     row.hold,
                     ", ".join(f"`{name}` = {value:g}" for name, value in row.settings.items()),
@@ -112,11 +113,11 @@ def _shelf(found: Catalogue) -> str:
         ),
         "## Notification types",
         "The words. A folder in `templates/` holds a payload's schema and a template for each channel and locale.",
-        _table(
+        table(
             ("type", "category", "channels, in order", "locales", "posted by", "what it says"),
             (
                 (
-                    _code(row.name),
+                    code(row.name),
                     row.category,
                     ", ".join(row.channels),
                     ", ".join(row.locales),
@@ -129,34 +130,17 @@ def _shelf(found: Catalogue) -> str:
     )
 
 
-# The routes -----------------------------------------------------------------------------------------------------------
-
-
-def _api(routes: Sequence[RouteRow]) -> str:
-    return _page(
-        "# The front door",
-        NOTE,
-        "Every route, who may use it, and what it does. A secret key acts for an application; a user token lets one "
-        "user in, to that user's own things only; a write key may only hand in events. What is not yours is not "
-        "there: 404.",
-        _table(
-            ("", "route", "who", "what it does"),
-            ((row.method, _code(row.path), row.who, row.about) for row in sorted(routes, key=lambda row: row.path)),
-        ),
-    )
-
-
 # The settings ---------------------------------------------------------------------------------------------------------
 
 
 def _settings(channels: Mapping[str, ChannelFile]) -> str:
-    return _page(
+    return page(
         "# Settings",
         NOTE,
         "Every setting is an environment variable. `.env` in the working directory is read first; the real environment "
         "wins. `.env.example` lists them all, ready to copy.",
         "## The house",
-        _table(("variable", "takes", "default", "meaning"), _setting_rows("", Settings)),
+        table(("variable", "takes", "default", "meaning"), _setting_rows("", Settings)),
         *(
             block
             for name, file in sorted(channels.items())
@@ -164,7 +148,7 @@ def _settings(channels: Mapping[str, ChannelFile]) -> str:
             for block in (
                 f"## {name}",
                 f"{file.about} {_sentence(file.conf)} It is on when every required variable is set.",
-                _table(("variable", "takes", "default", "meaning"), _setting_rows(name, file.conf)),
+                table(("variable", "takes", "default", "meaning"), _setting_rows(name, file.conf)),
             )
         ),
     )
@@ -172,13 +156,13 @@ def _settings(channels: Mapping[str, ChannelFile]) -> str:
 
 def _setting_rows(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     for name, field in model.model_fields.items():
-        default = "**required**" if field.is_required() else _code(_text(field.default))
-        yield _code(_variable(prefix, name)), _takes(field), default, field.description or ""
+        default = "**required**" if field.is_required() else code(_text(field.default))
+        yield code(_variable(prefix, name)), _takes(field), default, field.description or ""
 
 
 def _takes(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
-        return ", ".join(_code(str(choice)) for choice in get_args(field.annotation))
+        return ", ".join(code(str(choice)) for choice in get_args(field.annotation))
     if field.annotation is SecretStr:
         return "a secret"
     if field.annotation is bool:
@@ -239,27 +223,6 @@ def _quoted(value: str) -> str:
 
 
 # Markdown -------------------------------------------------------------------------------------------------------------
-
-
-def _page(*blocks: str) -> str:
-    return "\n\n".join(blocks) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    if len(lines) == 2:  # noqa: PLR2004 - the head alone
-        return "There is none yet."
-    cells = ([_cell(cell) for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
-def _cell(text: str) -> str:
-    # A bar would begin the next cell, and a word in angle brackets would be taken for a tag.
-    return (text if text.startswith("`") else text.replace("<", r"\<")).replace("|", r"\|")
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
 
 
 def _sentence(model: type[BaseModel]) -> str:

@@ -54,11 +54,11 @@ def shelf(
 
 def _pages(shelves: Shelves, *, write: bool) -> None:
     from backroom.cli import _pages  # noqa: PLC0415
-    from backroom.cli._catalogue import catalogue, door_routes  # noqa: PLC0415
+    from backroom.cli._catalogue import catalogue, door_document  # noqa: PLC0415
     from backroom.settings import settings  # noqa: PLC0415
 
     given, root = settings(), Path.cwd()
-    wanted = _pages.pages(catalogue(given, shelves), channels=shelves.channels, routes=door_routes(given))
+    wanted = _pages.pages(catalogue(given, shelves), channels=shelves.channels, document=door_document(given))
     wanted |= _pages.decisions(root)
     if write:
         for name in _pages.write(root, wanted):

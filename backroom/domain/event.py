@@ -44,7 +44,23 @@ _ORIGIN = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An event as a client said it; what is not named here is ignored."""
+    """An event as a client said it; what is not named here is ignored.
+
+    Attributes:
+        type: Where the path does not say so: `track`, `page`, `screen`, `identify`, `group` or `alias`.
+        message_id: The client's own id for it: the same id is the same event.
+        user_id: Who did it, where that is known.
+        anonymous_id: Which visitor did it.
+        previous_id: With `alias`, the id that the user had before.
+        event: What was tracked, such as `Product Viewed`.
+        name: Which page or screen was seen.
+        properties: What there is to tell about it.
+        traits: With `identify` and `group`, what there is to tell about somebody.
+        context: Where the client was.
+        timestamp: When it happened, by the client's clock.
+        original_timestamp: The same before the client's library corrected it.
+        sent_at: When it was sent, by the client's clock.
+    """
 
     type: str = ""
     message_id: str | None = None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from backroom.domain.delivery import State
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class User:
@@ -47,7 +49,7 @@ class Delivery:
     user_id: str
     medium: str
     carrier: str
-    state: str
+    state: State
     attempts: int
     provider_id: str
     reason: str

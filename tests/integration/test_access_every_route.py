@@ -198,6 +198,7 @@ def fill(filled: Filled) -> None:
     (alert,) = _ok(app.get("/v1/alerts")).json()["alerts"]
 
     filled.names |= {
+        "file": "nobodys-file",
         "user": ADA,
         "notification": posted.json()["id"],
         "item": item["id"],

@@ -9,12 +9,13 @@ import pytest
 from dotenv import dotenv_values
 from pydantic import BaseModel, Field, SecretStr
 
-from backroom.cli._catalogue import Catalogue, RouteRow, catalogue, door_routes, spoken
-from backroom.cli._pages import API, ENV, SETTINGS, SHELF, pages, stale, write
+from backroom.cli._catalogue import Catalogue, catalogue, door_document, spoken
+from backroom.cli._pages import API, DOCUMENT, ENV, SETTINGS, SHELF, pages, stale, write
 from backroom.settings import Settings
 from backroom.shelf import ChannelFile, Shelves
 
 NOTHING = Catalogue(jobs=[], channels=[], rules=[], types=[])
+EMPTY = {"paths": {}, "components": {"schemas": {}, "responses": {}}}
 
 
 class Loft(BaseModel):
@@ -36,7 +37,7 @@ CHANNELS = {"pigeon": ChannelFile(name="pigeon", about="Pigeons.", channel=Pigeo
 
 @pytest.fixture
 def written() -> dict[str, str]:
-    return pages(NOTHING, channels=CHANNELS, routes=[])
+    return pages(NOTHING, channels=CHANNELS, document=EMPTY)
 
 
 @pytest.fixture
@@ -75,22 +76,45 @@ def test_a_setting_says_what_it_takes(written):
     assert "| `LOG_FORMAT` | `json`, `console` | `console` |" in page
 
 
-def test_a_route_says_who_may_use_it(settings):
-    rows = {f"{row.method} {row.path}": row for row in door_routes(settings)}
-
-    assert rows["POST /v1/notifications"].who == "secret key"
-    assert rows["GET /v1/users/{user}/inbox"].who == "secret key or user token"
-    assert rows["GET /healthz"].who == "anyone"
-    assert rows["POST /v1/notifications"].about.startswith("Accept a notification")
-    page = pages(NOTHING, channels={}, routes=list(rows.values()))[API]
-    assert all(f"| {row.method} | `{row.path}` | {row.who} |" in page for row in rows.values())
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return door_document(Settings(_env_file=None))
 
 
-def test_every_route_and_everything_on_the_shelves_has_a_meaning(settings):
+def test_a_route_says_who_may_use_it(document):
+    page = pages(NOTHING, channels={}, document=document)[API]
+
+    assert "| POST | [`/v1/notifications`](#post_notifications) | secret key | Accept a notification" in page
+    assert "(#get_users_user_inbox) | secret key or user token |" in page
+    assert "| GET | [`/healthz`](#get_healthz) | anyone |" in page
+
+
+def test_the_page_shows_what_a_route_takes_and_answers_field_by_field(document):
+    page = pages(NOTHING, channels={}, document=document)[API]
+    chapter = page.partition("## POST /v1/notifications\n")[2].partition("\n## ")[0]
+    body = page.partition("### NotificationBody\n")[2].partition("\n### ")[0]
+
+    assert "Takes [NotificationBody](#NotificationBody) as `application/json`." in chapter
+    assert "| `Idempotency-Key` | header | text, length from 1, length to 255 |" in chapter
+    assert "| 202 | [AcceptedNotification](#AcceptedNotification) | It is on the queue. Header `Location`:" in chapter
+    assert "| 422 | [ProblemDetails](#ProblemDetails) |" in chapter
+    assert "| `to` | list of text, items from 1, items to 1000, **required** | The readers' ids in" in body
+
+
+def test_every_route_and_everything_on_the_shelves_has_a_meaning(settings, document):
     found = catalogue(settings, Shelves())
 
-    rows: list[object] = [*found.jobs, *found.channels, *found.rules, *found.types, *door_routes(settings)]
+    rows: list[object] = [*found.jobs, *found.channels, *found.rules, *found.types]
     assert [row for row in rows if not getattr(row, "about", "")] == []
+    routes = [(path, one) for path, methods in document["paths"].items() for one in methods.values()]
+    assert [path for path, route in routes if not route["summary"]] == []
+    fields = [
+        (name, field)
+        for name, schema in document["components"]["schemas"].items()
+        for field, told in schema.get("properties", {}).items()
+        if "description" not in told
+    ]
+    assert fields == []
 
 
 def test_a_carrier_says_whether_it_is_on_and_why(settings, monkeypatch):
@@ -106,13 +130,14 @@ def test_a_carrier_says_whether_it_is_on_and_why(settings, monkeypatch):
 
 
 def test_only_what_is_stale_is_named_and_written(written, tmp_path):
-    assert stale(tmp_path, written) == [SHELF, SETTINGS, API, ENV]
-    assert write(tmp_path, written) == [SHELF, SETTINGS, API, ENV]
+    assert stale(tmp_path, written) == [SHELF, SETTINGS, API, DOCUMENT, ENV]
+    assert write(tmp_path, written) == [SHELF, SETTINGS, API, DOCUMENT, ENV]
     assert stale(tmp_path, written) == []
 
-    more = pages(NOTHING, channels=CHANNELS, routes=[RouteRow(method="GET", path="/x", who="anyone", about="X.")])
+    route = {"operationId": "get_x", "summary": "X.", "security": [], "parameters": [], "responses": {}}
+    more = pages(NOTHING, channels=CHANNELS, document={**EMPTY, "paths": {"/x": {"get": route}}})
 
-    assert write(tmp_path, more) == [API]
+    assert write(tmp_path, more) == [API, DOCUMENT]
 
 
 @pytest.mark.parametrize(
