@@ -173,7 +173,7 @@ class Crew:
 
     def seconds(self) -> float:
         """The processor time that the workers have had, with their children."""
-        return sum(_seconds(process) for process in self._everyone())
+        return sum(processor_seconds(process) for process in self._everyone())
 
     def megabytes(self) -> float:
         """The memory that the workers hold, pages that they share counted once."""
@@ -233,7 +233,7 @@ def crew(party: Party, ground: Ground, *, processes: int = 1) -> Iterator[Crew]:
         them.stop()
 
 
-def _seconds(process: psutil.Process) -> float:
+def processor_seconds(process: psutil.Process) -> float:
     """The kernel's own count in nanoseconds where it has one: the usual one knows hundredths of a second."""
     threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
     counts = [int(thread.read_text().split()[0]) for thread in threads]

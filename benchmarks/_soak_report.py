@@ -1,0 +1,164 @@
+"""What grew in an hour, how fast, and what may."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+
+from benchmarks._soak_sender import Account
+from benchmarks._soak_watch import ENTRIES, FILES, KEYS, LONG_KEPT, MEMORY, OVERDUE, THREADS, USED, VALKEY, Sample, What
+from benchmarks.frame.figures import Figure, figure
+from benchmarks.frame.report import Check, Report
+
+TIME = "time of the samples"
+WORKER = "worker"
+PARTS = (WORKER, "isolated jobs", "supervisor", "sender")
+HOUR = 3600.0
+MINUTE = 60.0
+# With less than this a slope says nothing: garbage, pools and tables have not been round often enough.
+LONG_ENOUGH = timedelta(minutes=20)
+# Of the samples: what one quantity is at one end of the time.
+SOME = 0.1
+UNITS = {
+    MEMORY: "MB",
+    THREADS: "threads",
+    FILES: "files",
+    USED: "MB",
+    KEYS: "keys",
+    ENTRIES: "entries",
+    LONG_KEPT: "jobs",
+    OVERDUE: "jobs",
+}
+# Those that have a level of their own; of the others the whole spread says enough.
+LEVELS = {MEMORY, USED, KEYS, ENTRIES}
+FEW_ENTRIES = 100
+
+MOST_MEGABYTES = 2.0
+MOST_THREADS = 0.0
+MOST_FILES = 1.0
+MOST_PERCENT = 1.0
+LEAST_RATE = 200.0
+# What the mix is made for: a counter of the worker's, and the job that has to have moved it.
+HAPPENS = tuple(
+    (counter, f"soak.{job}")
+    for counter, jobs in {
+        "done": "note flood fail later only window latest partner customer account row step long nap chain ask apart",
+        "retried": "fail row apart",
+        "dead": "fail row apart slow",
+        "snoozed": "account nap",
+        "cancelled": "row long",
+        "enqueued": "flood later",
+    }.items()
+    for job in jobs.split()
+)
+
+
+def report(
+    samples: Sequence[Sample], account: Account, *, warm_up: timedelta, setup: Mapping[str, str | float]
+) -> Report:
+    """All of it. What was watched too shortly is told with the rest, and counts as missed."""
+    steady = [one for one in samples if one.at >= warm_up.total_seconds()] or samples[-1:]
+    missing = ", ".join(" ".join(what) for what in HAPPENS if not steady[-1].ended[what])
+    return Report(
+        bench="soak",
+        setup={**setup, **({"did not happen": missing} if missing else {})},
+        figures=[*_levels(samples, steady), *_work(steady), *_asked(account)],
+        checks=[*_checks(steady)],
+    )
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float | None:
+    """The median of the slopes between all pairs (Theil and Sen), which a few wild points do not move."""
+    found = [
+        (high - low) / (after - before)
+        for at, (before, low) in enumerate(points)
+        for after, high in points[at + 1 :]
+        if after > before
+    ]
+    return statistics.median(found) if found else None
+
+
+def growth(steady: Sequence[Sample], what: What) -> float | None:
+    """How much more there is of it after an hour; None where it was not watched for long enough."""
+    points = [(one.at, one.values[what]) for one in steady if what in one.values]
+    if not points or points[-1][0] - points[0][0] < LONG_ENOUGH.total_seconds():
+        return None
+    per_second = slope(points)
+    return None if per_second is None else HOUR * per_second
+
+
+def _levels(samples: Sequence[Sample], steady: Sequence[Sample]) -> Iterator[Figure]:
+    yield figure(TIME, side="all", unit="min", values=[one.at / MINUTE for one in samples])
+    for what in sorted({what for one in samples for what in one.values}):
+        name, who = what
+        unit = UNITS[name]
+        yield figure(name, side=who, unit=unit, values=_values(samples, what))
+        after = _values(steady, what)
+        if name in LEVELS and after:
+            some = max(1, int(len(after) * SOME))
+            yield figure(f"{name}, after the warm-up", side=who, unit=unit, values=[statistics.median(after[:some])])
+            yield figure(f"{name}, at the end", side=who, unit=unit, values=[statistics.median(after[-some:])])
+        if name in {*LEVELS, THREADS, FILES} and (grown := growth(steady, what)) is not None:
+            yield figure(f"{name}, growth in an hour", side=who, unit=unit, values=[grown])
+
+
+def _values(samples: Sequence[Sample], what: What) -> list[float]:
+    return [one.values[what] for one in samples if what in one.values]
+
+
+def _work(steady: Sequence[Sample]) -> Iterator[Figure]:
+    first, last = steady[0], steady[-1]
+    if span := last.at - first.at:
+        for counter in ("done", "retried", "snoozed", "dead", "cancelled"):
+            yield figure(f"messages {counter}", side=WORKER, unit="1/s", values=[_rate(first, last, counter)])
+        for who in sorted(first.seconds.keys() & last.seconds.keys()):
+            busy = 100 * (last.seconds[who] - first.seconds[who]) / span
+            yield figure("share of a core", side=who, unit="%", values=[busy])
+    for name, count in sorted(last.entries.items()):
+        if count >= FEW_ENTRIES:
+            yield figure(f"entries of `{name}`, at the end", side=VALKEY, unit="entries", values=[count])
+
+
+def _asked(account: Account) -> Iterator[Figure]:
+    for name in account.__struct_fields__:
+        yield figure(f"messages {name}", side="sender", unit="in all", values=[getattr(account, name)])
+
+
+def _checks(steady: Sequence[Sample]) -> Iterator[Check]:
+    first, last = steady[0], steady[-1]
+    happened = sum(last.ended[what] > 0 for what in HAPPENS)
+    yield Check.exactly("kinds of ends that happened", happened, len(HAPPENS), unit="kinds")
+    yield Check.at_least("jobs done a second", _rate(first, last, "done"), LEAST_RATE, unit="1/s")
+    yield Check.exactly(
+        "worker processes one after another", len({one.worker for one in steady} - {None}), 1, unit="processes"
+    )
+    overdue = max(one.values[OVERDUE, VALKEY] for one in steady)
+    yield Check.exactly("ends that are remembered too long", overdue, 0, unit="jobs")
+    for who in PARTS:
+        yield _most("private memory", steady, (MEMORY, who), MOST_MEGABYTES)
+    for who in PARTS:
+        yield _most("threads", steady, (THREADS, who), MOST_THREADS)
+        yield _most("open files", steady, (FILES, who), MOST_FILES)
+    yield _most("used memory", steady, (USED, VALKEY), MOST_MEGABYTES)
+    for name in (KEYS, ENTRIES):
+        yield _most(name, steady, (name, VALKEY), MOST_PERCENT, in_percent=True)
+
+
+def _most(called: str, steady: Sequence[Sample], what: What, target: float, *, in_percent: bool = False) -> Check:
+    name, unit = f"growth in an hour, {called}, {what[1]}", "%" if in_percent else UNITS[what[0]]
+    grown = growth(steady, what)
+    if grown is None:
+        return Check.not_measured(f"{name}, at most", target, unit=unit)
+    if in_percent:
+        grown *= 100 / statistics.median(_values(steady, what))
+    return Check.at_most(name, grown, target, unit=unit)
+
+
+def _rate(first: Sample, last: Sample, counter: str) -> float:
+    span = last.at - first.at
+    return (_counted(last, counter) - _counted(first, counter)) / span if span else 0.0
+
+
+def _counted(sample: Sample, counter: str) -> int:
+    return sum(count for (name, _), count in sample.ended.items() if name == counter)

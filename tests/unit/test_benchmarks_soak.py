@@ -1,0 +1,200 @@
+"""The soak: what it calls growth, what it asks for, what it sends."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from backroom.shelf import Shelves
+from benchmarks import _soak_mix as mix
+from benchmarks.__main__ import app, names, usual
+from benchmarks._soak_plot import draw
+from benchmarks._soak_report import HAPPENS, PARTS, growth, report, slope
+from benchmarks._soak_sender import Account
+from benchmarks._soak_watch import ENTRIES, FILES, KEYS, LONG_KEPT, MEMORY, OVERDUE, THREADS, USED, VALKEY, Sample
+from benchmarks.frame.report import Check, Report
+
+WARM_UP = timedelta(minutes=12)
+JOBS_A_SECOND = 300
+POINTER = 8 / 1_000_000  # MB
+
+
+def sample(minute: float, **changes: float) -> Sample:
+    """A quiet hour's, at this minute. What is given is of the worker, or of the engine."""
+    values = {(name, who): 3.0 for name in (THREADS, FILES) for who in PARTS}
+    values |= {(MEMORY, who): 70.0 for who in PARTS}
+    values |= {(USED, VALKEY): 60.0, (KEYS, VALKEY): 900.0, (ENTRIES, VALKEY): 300_000.0}
+    values |= {(LONG_KEPT, VALKEY): 20 * minute, (OVERDUE, VALKEY): 0.0}
+    for name, value in changes.items():
+        what = name.replace("_", " ")
+        values[what, VALKEY if (what, VALKEY) in values else "worker"] = value
+    return Sample(
+        at=60 * minute,
+        values=values,
+        entries={"done": 200_000, "workers": 1},
+        seconds={"worker": 7 * minute},
+        worker=11,
+        ended=Counter({what: round(60 * minute * JOBS_A_SECOND) for what in HAPPENS}),
+    )
+
+
+def hour(minutes: int = 60) -> list[Sample]:
+    return [sample(minute) for minute in range(1, minutes + 1)]
+
+
+def told(samples: list[Sample]) -> Report:
+    return report(samples, Account(sent=1), warm_up=WARM_UP, setup={"warm-up minutes": 12})
+
+
+def check(words: str, samples: list[Sample]) -> Check:
+    (one,) = [check for check in told(samples).checks if words in check.name]
+    return one
+
+
+def test_a_quiet_hour_reaches_every_target():
+    assert [one.name for one in told(hour()).checks if not one.ok] == []
+
+
+def test_a_leak_of_one_pointer_for_each_job_is_found_through_noise():
+    chance = random.Random(7)
+    samples = [
+        sample(minute, private_memory=70 + 60 * minute * JOBS_A_SECOND * POINTER + chance.uniform(-1, 1))
+        for minute in range(1, 61)
+    ]
+
+    found = check("private memory, worker", samples)
+
+    assert found.value == pytest.approx(3600 * JOBS_A_SECOND * POINTER, rel=0.2)
+    assert not found.ok
+
+
+def test_garbage_that_comes_and_goes_is_no_growth():
+    samples = [sample(minute, private_memory=70 + minute % 7) for minute in range(1, 61)]
+
+    assert check("private memory, worker", samples).ok
+
+
+def test_what_fills_while_it_warms_up_is_no_growth():
+    samples = [sample(minute, private_memory=min(40 + 3 * minute, 70)) for minute in range(1, 61)]
+
+    assert check("private memory, worker", samples).value == 0
+
+
+def test_a_few_wild_samples_do_not_make_a_trend():
+    points = [(float(at), 900.0 if at in {3, 58, 59} else 70.0) for at in range(60)]
+
+    assert slope(points) == 0
+    assert slope([(1.0, 5.0)]) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("threads, worker", {"threads": 0.1}),
+        ("open files, worker", {"open_files": 0.1}),
+        ("used memory, Valkey", {"used_memory": 0.1}),
+        ("keys, Valkey", {"keys": 1}),
+        ("entries, Valkey", {"entries": 100}),
+    ],
+)
+def test_what_grows_from_minute_to_minute_is_missed(words: str, changes: dict[str, float]):
+    quiet = sample(1).values
+    samples = []
+    for minute in range(1, 61):
+        grown = {}
+        for name, step in changes.items():
+            what = name.replace("_", " ")
+            who = VALKEY if (what, VALKEY) in quiet else "worker"
+            grown[name] = quiet[what, who] + step * minute
+        samples.append(sample(minute, **grown))
+
+    assert [one.name for one in told(samples).checks if not one.ok] == [f"growth in an hour, {words}, at most"]
+
+
+def test_a_short_run_says_what_it_did_not_measure():
+    report = told(hour(minutes=20))
+
+    missed = [one for one in report.checks if not one.ok]
+    assert len(missed) == len(report.checks) - 4
+    assert all(one.name.startswith("growth in an hour") and one.name.endswith("(not measured)") for one in missed)
+    assert not [one for one in report.figures if "growth" in one.name]
+
+
+def test_what_nobody_has_seen_has_no_growth():
+    samples = [
+        replace(one, values={what: value for what, value in one.values.items() if "isolated jobs" not in what})
+        for one in hour()
+    ]
+
+    assert growth(samples, (MEMORY, "isolated jobs")) is None
+    assert check("private memory, isolated jobs", samples).name.endswith("(not measured)")
+
+
+def test_an_hour_in_which_something_never_happened_proves_nothing():
+    samples = hour()
+    samples[-1].ended["retried", "soak.fail"] = 0
+
+    assert not check("kinds of ends", samples).ok
+    assert told(samples).setup["did not happen"] == "retried soak.fail"
+
+
+def test_a_worker_that_was_replaced_has_not_lasted_the_hour():
+    samples = [*hour()[:-1], replace(sample(60), worker=12)]
+
+    assert check("worker processes", samples).value == 2
+    assert not check("worker processes", samples).ok
+
+
+def test_a_moment_without_a_worker_counts_as_no_process():
+    samples = hour()
+    samples[30] = replace(samples[30], worker=None)
+
+    assert check("worker processes", samples).ok
+
+
+def test_an_end_that_is_remembered_too_long_is_told():
+    samples = hour()
+    samples[40] = sample(41, ends_beyond_their_time=3)
+
+    assert check("remembered too long", samples).value == 3
+
+
+def test_each_part_of_the_mix_is_sent_at_its_rate():
+    made = mix.Mix()
+
+    first, second = (Counter(wish.post.job for wish in made.due(seconds)) for seconds in (50.0, 100.0))
+
+    assert sum(first.values()) == pytest.approx(50 * mix.RATE, rel=0.001)
+    assert first == second, "and nothing is sent twice"
+    assert first["soak.step"] == 500
+    assert first[mix.UNKNOWN] == 5
+
+
+def test_every_job_of_the_shelf_is_sent_or_handed_on_and_watched():
+    shelf = {name for name in Shelves([mix.SHELF]).jobs if name.startswith("soak.")}
+    sent = {wish.post.job for wish in mix.Mix().due(20)}
+
+    assert sent == shelf | {mix.UNKNOWN}
+    # What expires is counted nowhere, so only the engine's keys tell.
+    assert {job for _, job in HAPPENS} == shelf - {"soak.stale"}
+
+
+def test_the_soak_runs_only_where_it_is_named():
+    assert set(names()) - set(usual()) == {"soak"}
+    # However wide the terminal is.
+    assert "soak" in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+
+
+def test_the_plot_is_drawn_twice(tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="only `make bench` installs it")
+
+    paths = draw(told(hour()), tmp_path / "images")
+
+    assert [path.name for path in paths] == ["soak-benchmark.png", "soak-benchmark.svg"]
+    assert all(path.stat().st_size > 10_000 for path in paths)
