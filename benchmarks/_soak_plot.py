@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._soak_report import TIME
-from benchmarks._soak_watch import ENTRIES, MEMORY, USED, VALKEY
+from benchmarks._soak_watch import ENTRIES, ISOLATED, MEMORY, SENDER, SUPERVISOR, USED, VALKEY, WORKER
 from benchmarks.frame.figures import Figure
 from benchmarks.frame.plot import BLUE, GREEN, GREY, INK, ORANGE, keep, sheet
 from benchmarks.frame.report import Report
 
-COLOURS = {"worker": BLUE, "isolated jobs": ORANGE, "sender": GREEN, "supervisor": GREY}
+COLOURS = {WORKER: BLUE, ISOLATED: ORANGE, SENDER: GREEN, SUPERVISOR: GREY}
 # So that what is flat looks flat, and what is not does not hide.
 HEADROOM = 1.25
 

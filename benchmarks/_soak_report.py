@@ -7,13 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from benchmarks._soak_sender import Account
-from benchmarks._soak_watch import ENTRIES, FILES, KEYS, LONG_KEPT, MEMORY, OVERDUE, THREADS, USED, VALKEY, Sample, What
+from benchmarks._soak_watch import (
+    ENTRIES,
+    FILES,
+    ISOLATED,
+    KEYS,
+    LONG_KEPT,
+    MEMORY,
+    OVERDUE,
+    SENDER,
+    SUPERVISOR,
+    THREADS,
+    USED,
+    VALKEY,
+    WORKER,
+    Sample,
+    What,
+)
 from benchmarks.frame.figures import Figure, figure
 from benchmarks.frame.report import Check, Report
 
 TIME = "time of the samples"
-WORKER = "worker"
-PARTS = (WORKER, "isolated jobs", "supervisor", "sender")
+PARTS = (WORKER, ISOLATED, SUPERVISOR, SENDER)
 HOUR = 3600.0
 MINUTE = 60.0
 # With less than this a slope says nothing: garbage, pools and tables have not been round often enough.
@@ -122,7 +137,7 @@ def _work(steady: Sequence[Sample]) -> Iterator[Figure]:
 
 def _asked(account: Account) -> Iterator[Figure]:
     for name in account.__struct_fields__:
-        yield figure(f"messages {name}", side="sender", unit="in all", values=[getattr(account, name)])
+        yield figure(f"messages {name}", side=SENDER, unit="in all", values=[getattr(account, name)])
 
 
 def _checks(steady: Sequence[Sample]) -> Iterator[Check]:

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backroom.queue.exposition import HAPPENED, happened_name
 from backroom.queue.open import base
-from benchmarks._queue_crew import processor_seconds
+from benchmarks.frame.place import processor_seconds
 
 # What is measured, and of whom.
 What = tuple[str, str]
@@ -31,6 +31,10 @@ KEYS = "keys"
 ENTRIES = "entries"
 LONG_KEPT = "ends kept for an hour"
 OVERDUE = "ends beyond their time"
+WORKER = "worker"
+ISOLATED = "isolated jobs"
+SUPERVISOR = "supervisor"
+SENDER = "sender"
 VALKEY = "Valkey"
 
 MB = 1_000_000
@@ -89,31 +93,35 @@ class Watch:
 
     def look(self) -> Sample:
         """See all of them once."""
-        parts = self._parts()
         values: dict[What, float] = {}
+        seconds: dict[str, float] = {}
+        parts = self._parts()
         for who, process in parts.items():
             # Whoever dies just now is missed by whoever looks at what came of it.
-            with suppress(psutil.NoSuchProcess):
-                values |= _held(who, process)
+            with suppress(psutil.Error, OSError):
+                seconds[who] = processor_seconds(process)
+                if who != VALKEY:
+                    values |= _held(who, process)
         entries = self._entries()
-        values |= self._engine(entries)
         return Sample(
             at=time.monotonic() - self.began,
-            values=values,
+            values=values | self._engine(entries),
             entries=entries,
-            seconds={who: processor_seconds(process) for who, process in {**parts, VALKEY: self.engine}.items()},
-            worker=parts["worker"].pid if "worker" in parts else None,
+            seconds=seconds,
+            worker=parts[WORKER].pid if WORKER in parts else None,
             ended=self._ended(),
         )
 
     def _parts(self) -> dict[str, psutil.Process]:
-        found = {"supervisor": self.supervisor, "sender": self.sender}
+        found = {SUPERVISOR: self.supervisor, SENDER: self.sender, VALKEY: self.engine}
         for child in self.supervisor.children(recursive=True):
-            words = child.cmdline()
+            words: list[str] = []
+            with suppress(psutil.Error):
+                words = child.cmdline()
             if "workers.child" in words:
-                found["worker"] = child
+                found[WORKER] = child
             elif "workers.cell" in words:
-                found["isolated jobs"] = child
+                found[ISOLATED] = child
         return found
 
     def _engine(self, entries: Mapping[str, int]) -> dict[What, float]:

@@ -19,7 +19,7 @@ from benchmarks._soak_mix import KINDS, RATE, SHELF
 from benchmarks._soak_plot import draw
 from benchmarks._soak_report import report
 from benchmarks._soak_sender import Account
-from benchmarks._soak_watch import MEMORY, Sample, Watch
+from benchmarks._soak_watch import MEMORY, SENDER, WORKER, Sample, Watch
 from benchmarks.frame.place import machine, own_folder, own_process, own_valkey, until, valkey_version
 from benchmarks.frame.plan import Plan
 from benchmarks.frame.report import Report
@@ -51,7 +51,7 @@ def measure(plan: Plan) -> Report:
         setup |= {"valkey": valkey_version(valkey.url), "jobs sent a second": round(RATE), "kinds of jobs": len(KINDS)}
         with _load(folder, valkey, client) as watch:
             samples = list(_samples(watch, plan))
-        account = msgspec.json.decode((folder / "sender.log").read_bytes().splitlines()[-1], type=Account)
+        account = _account(folder / "sender.log")
     setup |= {
         "minutes": round(samples[-1].at / 60, 1),
         "warm-up minutes": round(_warm_up(plan).total_seconds() / 60, 1),
@@ -99,8 +99,20 @@ def _samples(watch: Watch, plan: Plan) -> Iterator[Sample]:
         if time.monotonic() > plan.rounds_end:
             return
         sample = watch.look()
-        plan.tell(f"after {sample.at / 60:.1f} minutes: {sample.values.get((MEMORY, 'worker'), 0):.1f} MB")
+        # Without a load there is nothing to see.
+        if (MEMORY, SENDER) not in sample.values:
+            return
+        plan.tell(f"after {sample.at / 60:.1f} minutes: {sample.values.get((MEMORY, WORKER), 0):.1f} MB")
         yield sample
+
+
+def _account(log: Path) -> Account:
+    """What the sender says at its end."""
+    *_, last = [b"nothing", *log.read_bytes().splitlines()]
+    try:
+        return msgspec.json.decode(last, type=Account)
+    except msgspec.DecodeError:
+        raise RuntimeError(f"the sender did not last; it said {last!r}") from None
 
 
 def _answers(url: str) -> bool:
