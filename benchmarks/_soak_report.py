@@ -20,6 +20,7 @@ from benchmarks._soak_watch import (
     THREADS,
     USED,
     VALKEY,
+    WAITING,
     WORKER,
     Sample,
     What,
@@ -42,6 +43,7 @@ UNITS = {
     USED: "MB",
     KEYS: "keys",
     ENTRIES: "entries",
+    WAITING: "jobs",
     LONG_KEPT: "jobs",
     OVERDUE: "jobs",
 }

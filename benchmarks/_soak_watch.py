@@ -29,6 +29,7 @@ FILES = "open files"
 USED = "used memory"
 KEYS = "keys"
 ENTRIES = "entries"
+WAITING = "jobs that wait in line"
 LONG_KEPT = "ends kept for an hour"
 OVERDUE = "ends beyond their time"
 WORKER = "worker"
@@ -136,6 +137,7 @@ class Watch:
             (KEYS, VALKEY): float(self.client.dbsize()),
             # Each of those has its end beside its name.
             (ENTRIES, VALKEY): float(sum(entries.values()) - 2 * long_kept),
+            (WAITING, VALKEY): float(entries.get("line", 0)),
             (LONG_KEPT, VALKEY): float(long_kept),
             (OVERDUE, VALKEY): float(overdue),
         }

@@ -15,6 +15,7 @@ import redis
 
 from backroom.embedded import Engine
 from backroom.embedded.note import free_port
+from backroom.queue.open import base
 from benchmarks._soak_mix import KINDS, RATE, SHELF
 from benchmarks._soak_plot import draw
 from benchmarks._soak_report import report
@@ -37,7 +38,8 @@ WARM_UP = timedelta(minutes=12)
 QUICK_WARM_UP = timedelta(seconds=10)
 EVERY = timedelta(seconds=10)
 QUICK_EVERY = timedelta(seconds=1)
-WORKS_WITHIN = timedelta(seconds=30)
+FEWEST = 3
+WORKS_WITHIN = timedelta(seconds=60)
 # Jobs read no rows here, so nobody listens there.
 NO_STORE = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -77,8 +79,9 @@ def _load(folder: Path, valkey: Engine, client: redis.Redis) -> Iterator[Watch]:
     words = ("-m", "workers", "--processes", "1", "--threads", str(THREADS))
     with own_process(*words, folder=folder, name="worker", environ=environ) as supervisor:
         until(lambda: _answers(metrics), within=WORKS_WITHIN, what="the worker works")
-        began = time.monotonic()
         with own_process("-m", "benchmarks._soak_sender", folder=folder, name="sender", environ=environ) as sender:
+            # Whoever is told to stop before it has begun says nothing at its end.
+            until(lambda: bool(client.exists(f"{base(PREFIX)}done")), within=WORKS_WITHIN, what="the sender sends")
             yield Watch(
                 supervisor=psutil.Process(supervisor.pid),
                 sender=psutil.Process(sender.pid),
@@ -86,7 +89,7 @@ def _load(folder: Path, valkey: Engine, client: redis.Redis) -> Iterator[Watch]:
                 client=client,
                 prefix=PREFIX,
                 metrics=metrics,
-                began=began,
+                began=time.monotonic(),
             )
 
 
@@ -96,7 +99,7 @@ def _samples(watch: Watch, plan: Plan) -> Iterator[Sample]:
     while True:
         looks += 1
         time.sleep(max(0.0, watch.began + looks * every - time.monotonic()))
-        if time.monotonic() > plan.rounds_end:
+        if looks > FEWEST and time.monotonic() > plan.rounds_end:
             return
         sample = watch.look()
         # Without a load there is nothing to see.

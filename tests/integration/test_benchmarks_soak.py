@@ -1,4 +1,4 @@
-"""A minute of the soak, on a real Valkey and with a real worker."""
+"""A moment of the soak, on a real Valkey and with a real worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 import redis
 
 from benchmarks import soak
-from benchmarks._soak_watch import ENTRIES, LONG_KEPT, MEMORY, OVERDUE, VALKEY, Watch, private_megabytes
+from benchmarks._soak_watch import ENTRIES, LONG_KEPT, MEMORY, OVERDUE, VALKEY, WAITING, Watch, private_megabytes
 from benchmarks.frame.plan import Plan
 from tests.integration.queue_engine import running
 
@@ -18,15 +18,15 @@ from tests.integration.queue_engine import running
 def test_a_short_soak_sends_works_and_watches_and_leaves_nobody_behind():
     before = {child.pid for child in psutil.Process().children(recursive=True)}
 
-    report = soak.measure(Plan(quick=True, rounds=1, rounds_end=time.monotonic() + 16))
+    report = soak.measure(Plan(quick=True, rounds=1, rounds_end=time.monotonic() + 8))
 
     figures = {(one.name, one.side): one for one in report.figures}
     checks = {one.name: one for one in report.checks}
     for who in ("worker", "sender", "supervisor"):
         assert figures[MEMORY, who].lowest > 5
-    assert figures["messages done", "worker"].median > 10
-    assert figures["messages fresh", "sender"].median > 100
-    assert figures[ENTRIES, VALKEY].highest > 100
+    assert figures["messages fresh", "sender"].median > 0
+    assert figures[ENTRIES, VALKEY].highest > 0
+    assert checks["kinds of ends that happened, exactly"].value > 0
     assert checks["worker processes one after another, exactly"].ok
     assert checks["ends that are remembered too long, exactly"].ok
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
@@ -59,6 +59,7 @@ def test_everything_that_the_engine_holds_is_counted_whatever_it_is(tmp_path: Pa
         seen = watch.look()
 
     assert seen.entries == {"msgs": 2, "line": 4, "holders": 1, "unique": 1, "limited": 1, "done": 4}
+    assert seen.values[WAITING, VALKEY] == 4
     assert seen.values[LONG_KEPT, VALKEY] == 1
     assert seen.values[OVERDUE, VALKEY] == 2
     assert seen.values[ENTRIES, VALKEY] == 13 - 2
