@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from benchmarks._soak_sender import Account
 from benchmarks._soak_watch import (
+    ENDS,
     ENTRIES,
     FILES,
     ISOLATED,
@@ -43,6 +45,7 @@ UNITS = {
     USED: "MB",
     KEYS: "keys",
     ENTRIES: "entries",
+    ENDS: "jobs",
     WAITING: "jobs",
     LONG_KEPT: "jobs",
     OVERDUE: "jobs",
@@ -54,7 +57,8 @@ FEW_ENTRIES = 100
 MOST_MEGABYTES = 2.0
 MOST_THREADS = 0.0
 MOST_FILES = 1.0
-MOST_PERCENT = 1.0
+MOST_KEYS_LEFT = 50
+MOST_ENTRIES_LEFT = 100
 LEAST_RATE = 200.0
 # What the mix is made for: a counter of the worker's, and the job that has to have moved it.
 HAPPENS = tuple(
@@ -71,17 +75,32 @@ HAPPENS = tuple(
 )
 
 
-def report(
-    samples: Sequence[Sample], account: Account, *, warm_up: timedelta, setup: Mapping[str, str | float]
-) -> Report:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What was seen.
+
+    Attributes:
+        before: Of a worker that has not worked.
+        loaded: From the beginning of the load to its end.
+        left: After a rest, if there was one.
+        account: What was sent, and done about it.
+    """
+
+    before: Sample
+    loaded: Sequence[Sample]
+    left: Sample | None
+    account: Account
+
+
+def report(seen: Seen, *, warm_up: timedelta, setup: Mapping[str, str | float]) -> Report:
     """All of it. What was watched too shortly is told with the rest, and counts as missed."""
-    steady = [one for one in samples if one.at >= warm_up.total_seconds()] or samples[-1:]
+    steady = [one for one in seen.loaded if one.at >= warm_up.total_seconds()] or seen.loaded[-1:]
     missing = ", ".join(" ".join(what) for what in HAPPENS if not steady[-1].ended[what])
     return Report(
         bench="soak",
         setup={**setup, **({"did not happen": missing} if missing else {})},
-        figures=[*_levels(samples, steady), *_work(steady), *_asked(account)],
-        checks=[*_checks(steady)],
+        figures=[*_levels(seen, steady), *_work(steady), *_asked(seen.account)],
+        checks=[*_happened(steady), *_grown(steady), *_left(seen.before, seen.left)],
     )
 
 
@@ -105,12 +124,14 @@ def growth(steady: Sequence[Sample], what: What) -> float | None:
     return None if per_second is None else HOUR * per_second
 
 
-def _levels(samples: Sequence[Sample], steady: Sequence[Sample]) -> Iterator[Figure]:
-    yield figure(TIME, side="all", unit="min", values=[one.at / MINUTE for one in samples])
-    for what in sorted({what for one in samples for what in one.values}):
+def _levels(seen: Seen, steady: Sequence[Sample]) -> Iterator[Figure]:
+    yield figure(TIME, side="all", unit="min", values=[one.at / MINUTE for one in seen.loaded])
+    for what in sorted({what for one in seen.loaded for what in one.values}):
         name, who = what
         unit = UNITS[name]
-        yield figure(name, side=who, unit=unit, values=_values(samples, what))
+        if name in LEVELS and what in seen.before.values:
+            yield figure(f"{name}, before the load", side=who, unit=unit, values=[seen.before.values[what]])
+        yield figure(name, side=who, unit=unit, values=_values(seen.loaded, what))
         after = _values(steady, what)
         if name in LEVELS and after:
             some = max(1, int(len(after) * SOME))
@@ -118,6 +139,8 @@ def _levels(samples: Sequence[Sample], steady: Sequence[Sample]) -> Iterator[Fig
             yield figure(f"{name}, at the end", side=who, unit=unit, values=[statistics.median(after[-some:])])
         if name in {*LEVELS, THREADS, FILES} and (grown := growth(steady, what)) is not None:
             yield figure(f"{name}, growth in an hour", side=who, unit=unit, values=[grown])
+        if name in {*LEVELS, ENDS} and seen.left is not None and what in seen.left.values:
+            yield figure(f"{name}, after a rest", side=who, unit=unit, values=[seen.left.values[what]])
 
 
 def _values(samples: Sequence[Sample], what: What) -> list[float]:
@@ -142,7 +165,7 @@ def _asked(account: Account) -> Iterator[Figure]:
         yield figure(f"messages {name}", side=SENDER, unit="in all", values=[getattr(account, name)])
 
 
-def _checks(steady: Sequence[Sample]) -> Iterator[Check]:
+def _happened(steady: Sequence[Sample]) -> Iterator[Check]:
     first, last = steady[0], steady[-1]
     happened = sum(last.ended[what] > 0 for what in HAPPENS)
     yield Check.exactly("kinds of ends that happened", happened, len(HAPPENS), unit="kinds")
@@ -152,24 +175,35 @@ def _checks(steady: Sequence[Sample]) -> Iterator[Check]:
     )
     overdue = max(one.values[OVERDUE, VALKEY] for one in steady)
     yield Check.exactly("ends that are remembered too long", overdue, 0, unit="jobs")
-    for who in PARTS:
-        yield _most("private memory", steady, (MEMORY, who), MOST_MEGABYTES)
-    for who in PARTS:
-        yield _most("threads", steady, (THREADS, who), MOST_THREADS)
-        yield _most("open files", steady, (FILES, who), MOST_FILES)
-    yield _most("used memory", steady, (USED, VALKEY), MOST_MEGABYTES)
-    for name in (KEYS, ENTRIES):
-        yield _most(name, steady, (name, VALKEY), MOST_PERCENT, in_percent=True)
 
 
-def _most(called: str, steady: Sequence[Sample], what: What, target: float, *, in_percent: bool = False) -> Check:
-    name, unit = f"growth in an hour, {called}, {what[1]}", "%" if in_percent else UNITS[what[0]]
-    grown = growth(steady, what)
-    if grown is None:
-        return Check.not_measured(f"{name}, at most", target, unit=unit)
-    if in_percent:
-        grown *= 100 / statistics.median(_values(steady, what))
-    return Check.at_most(name, grown, target, unit=unit)
+def _grown(steady: Sequence[Sample]) -> Iterator[Check]:
+    for name, most in ((MEMORY, MOST_MEGABYTES), (THREADS, MOST_THREADS), (FILES, MOST_FILES)):
+        for who in PARTS:
+            called, unit = f"growth in an hour, {name}, {who}", UNITS[name]
+            grown = growth(steady, (name, who))
+            if grown is None:
+                yield Check.not_measured(f"{called}, at most", most, unit=unit)
+            else:
+                yield Check.at_most(called, grown, most, unit=unit)
+
+
+def _left(before: Sample, left: Sample | None) -> Iterator[Check]:
+    """What Valkey holds under load follows the load; afterwards nothing may be left but what is kept on purpose."""
+    for name, most in ((USED, MOST_MEGABYTES), (KEYS, MOST_KEYS_LEFT), (ENTRIES, MOST_ENTRIES_LEFT)):
+        called, unit = f"left after a rest, {name}, {VALKEY}", UNITS[name]
+        if left is None:
+            yield Check.not_measured(f"{called}, at most", most, unit=unit)
+        else:
+            yield Check.at_most(called, _more(name, before, left), most, unit=unit)
+
+
+def _more(name: str, before: Sample, left: Sample) -> float:
+    if name == USED:
+        return left.values[USED, VALKEY] - before.values[USED, VALKEY]
+    # An end that is kept for an hour has a name and a story.
+    kept = 2 * left.values[ENDS, VALKEY] if name == ENTRIES else 0.0
+    return left.values[name, VALKEY] - kept
 
 
 def _rate(first: Sample, last: Sample, counter: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import signal
 import sys
 import time
@@ -110,12 +111,15 @@ class Load:
     def _mind(self, now: float, ids: Sequence[str]) -> None:
         for id in ids:
             self._queues.life(id)
-        while self._to_cancel and self._to_cancel[0][0] <= now:
-            _, id = heapq.heappop(self._to_cancel)
-            self.account.cancelled += self._queues.cancel(id) in {"cancelled", "asked"}
+        self._cancel(now)
         if now >= self._operator_comes:
             self._operator_comes = now + OPERATOR_COMES.total_seconds()
             self._bury_or_revive()
+
+    def _cancel(self, now: float) -> None:
+        while self._to_cancel and self._to_cancel[0][0] <= now:
+            _, id = heapq.heappop(self._to_cancel)
+            self.account.cancelled += self._queues.cancel(id) in {"cancelled", "asked"}
 
     def _bury_or_revive(self) -> None:
         self._queues.depths()
@@ -129,7 +133,11 @@ class Load:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
 
     async def close(self) -> None:
-        """Leave nothing open."""
+        """Leave nothing open, and nothing behind that nobody else would end."""
+        try:
+            await asyncio.to_thread(self._cancel, math.inf)
+        except BackroomError as error:
+            self._trouble(error)
         for task in self._waiting:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)

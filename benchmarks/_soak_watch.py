@@ -30,6 +30,7 @@ USED = "used memory"
 KEYS = "keys"
 ENTRIES = "entries"
 WAITING = "jobs that wait in line"
+ENDS = "ends that are remembered"
 LONG_KEPT = "ends kept for an hour"
 OVERDUE = "ends beyond their time"
 WORKER = "worker"
@@ -76,21 +77,21 @@ class Watch:
 
     Attributes:
         supervisor: Of the worker.
-        sender: Who sends.
         engine: Valkey's process.
         client: Asks it.
         prefix: What every key of the house starts with.
         metrics: Where the worker shows its counts.
         began: When the load began, by the monotonic clock.
+        sender: Who sends, if somebody does.
     """
 
     supervisor: psutil.Process
-    sender: psutil.Process
     engine: psutil.Process
     client: redis.Redis
     prefix: str
     metrics: str
     began: float
+    sender: psutil.Process | None = None
 
     def look(self) -> Sample:
         """See all of them once."""
@@ -114,7 +115,9 @@ class Watch:
         )
 
     def _parts(self) -> dict[str, psutil.Process]:
-        found = {SUPERVISOR: self.supervisor, SENDER: self.sender, VALKEY: self.engine}
+        found = {SUPERVISOR: self.supervisor, VALKEY: self.engine}
+        if self.sender is not None:
+            found[SENDER] = self.sender
         for child in self.supervisor.children(recursive=True):
             words: list[str] = []
             with suppress(psutil.Error):
@@ -130,13 +133,14 @@ class Watch:
         seconds, spare = self.client.time()
         now = seconds * 1000 + spare // 1000
         done = f"{base(self.prefix)}done"
+        ends = self.client.zcard(done)
         long_kept = self.client.zcount(done, now + LONG.total_seconds() * 1000, "+inf")
         overdue = self.client.zcount(done, "-inf", now - PATIENCE.total_seconds() * 1000)
         return {
             (USED, VALKEY): used / MB,
             (KEYS, VALKEY): float(self.client.dbsize()),
-            # Each of those has its end beside its name.
-            (ENTRIES, VALKEY): float(sum(entries.values()) - 2 * long_kept),
+            (ENTRIES, VALKEY): float(sum(entries.values())),
+            (ENDS, VALKEY): float(ends),
             (WAITING, VALKEY): float(entries.get("line", 0)),
             (LONG_KEPT, VALKEY): float(long_kept),
             (OVERDUE, VALKEY): float(overdue),
