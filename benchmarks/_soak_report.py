@@ -53,6 +53,8 @@ UNITS = {
 # Those that have a level of their own; of the others the whole spread says enough.
 LEVELS = {MEMORY, USED, KEYS, ENTRIES}
 FEW_ENTRIES = 100
+# Ten seconds of load. Whoever catches up with more takes more at a time, and its heap keeps that height.
+MOST_WAITING = 3_000
 
 MOST_MEGABYTES = 2.0
 MOST_THREADS = 0.0
@@ -95,11 +97,15 @@ class Seen:
 def report(seen: Seen, *, warm_up: timedelta, setup: Mapping[str, str | float]) -> Report:
     """All of it. What was watched too shortly is told with the rest, and counts as missed."""
     steady = [one for one in seen.loaded if one.at >= warm_up.total_seconds()] or seen.loaded[-1:]
+    waited = max(one.values[WAITING, VALKEY] for one in seen.loaded)
+    busy = (
+        {"note": f"{waited:,.0f} jobs waited at the worst: the machine was too busy"} if waited > MOST_WAITING else {}
+    )
     missing = ", ".join(" ".join(what) for what in HAPPENS if not steady[-1].ended[what])
     return Report(
         bench="soak",
-        setup={**setup, **({"did not happen": missing} if missing else {})},
-        figures=[*_levels(seen, steady), *_work(steady), *_asked(seen.account)],
+        setup={**setup, **busy, **({"did not happen": missing} if missing else {})},
+        figures=[*_levels(seen, steady), *_work(steady), *_asked(seen.account), *_entries(steady[-1], seen.left)],
         checks=[*_happened(steady), *_grown(steady), *_left(seen.before, seen.left)],
     )
 
@@ -155,14 +161,20 @@ def _work(steady: Sequence[Sample]) -> Iterator[Figure]:
         for who in sorted(first.seconds.keys() & last.seconds.keys()):
             busy = 100 * (last.seconds[who] - first.seconds[who]) / span
             yield figure("share of a core", side=who, unit="%", values=[busy])
-    for name, count in sorted(last.entries.items()):
-        if count >= FEW_ENTRIES:
-            yield figure(f"entries of `{name}`, at the end", side=VALKEY, unit="entries", values=[count])
 
 
 def _asked(account: Account) -> Iterator[Figure]:
     for name in account.__struct_fields__:
         yield figure(f"messages {name}", side=SENDER, unit="in all", values=[getattr(account, name)])
+
+
+def _entries(last: Sample, left: Sample | None) -> Iterator[Figure]:
+    """Of each kind of key, so that whatever grows has a name."""
+    for name, count in sorted(last.entries.items()):
+        if count >= FEW_ENTRIES:
+            yield figure(f"entries of `{name}`, at the end", side=VALKEY, unit="entries", values=[count])
+    for name, count in sorted(left.entries.items()) if left is not None else ():
+        yield figure(f"entries of `{name}`, after a rest", side=VALKEY, unit="entries", values=[count])
 
 
 def _happened(steady: Sequence[Sample]) -> Iterator[Check]:

@@ -17,7 +17,7 @@ from benchmarks.__main__ import app, names, usual
 from benchmarks._soak_plot import draw
 from benchmarks._soak_report import HAPPENS, PARTS, Seen, growth, report, slope
 from benchmarks._soak_sender import Account
-from benchmarks._soak_watch import ENDS, ENTRIES, FILES, KEYS, MEMORY, OVERDUE, THREADS, USED, VALKEY, Sample
+from benchmarks._soak_watch import ENDS, ENTRIES, FILES, KEYS, MEMORY, OVERDUE, THREADS, USED, VALKEY, WAITING, Sample
 from benchmarks.frame.report import Check, Report
 
 WARM_UP = timedelta(minutes=12)
@@ -30,7 +30,7 @@ def sample(minute: float, **changes: float) -> Sample:
     values = {(name, who): 3.0 for name in (THREADS, FILES) for who in PARTS}
     values |= {(MEMORY, who): 70.0 for who in PARTS}
     values |= {(USED, VALKEY): 60.0, (KEYS, VALKEY): 900.0, (ENTRIES, VALKEY): 300_000.0}
-    values |= {(ENDS, VALKEY): 180_000.0, (OVERDUE, VALKEY): 0.0}
+    values |= {(ENDS, VALKEY): 180_000.0, (OVERDUE, VALKEY): 0.0, (WAITING, VALKEY): 20.0}
     for name, value in changes.items():
         what = name.replace("_", " ")
         values[what, VALKEY if (what, VALKEY) in values else "worker"] = value
@@ -159,6 +159,13 @@ def test_an_hour_in_which_something_never_happened_proves_nothing():
 
     assert not check("kinds of ends", samples).ok
     assert told(samples).setup["did not happen"] == "retried soak.fail"
+
+
+def test_a_machine_that_was_too_busy_for_the_load_is_told():
+    samples = [*hour(), sample(61, jobs_that_wait_in_line=9_417)]
+
+    assert told(samples).setup["note"] == "9,417 jobs waited at the worst: the machine was too busy"
+    assert "note" not in told(hour()).setup
 
 
 def test_a_worker_that_was_replaced_has_not_lasted_the_hour():
