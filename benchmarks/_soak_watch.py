@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backroom.queue.exposition import HAPPENED, happened_name
 from backroom.queue.open import base
+from backroom.queue.ops import Queues
 from benchmarks.frame.place import processor_seconds
 
 # What is measured, and of whom.
@@ -30,6 +31,7 @@ USED = "used memory"
 KEYS = "keys"
 ENTRIES = "entries"
 WAITING = "jobs that wait in line"
+HELD = "messages that queues count"
 ENDS = "ends that are remembered"
 LONG_KEPT = "ends kept for an hour"
 OVERDUE = "ends beyond their time"
@@ -136,12 +138,14 @@ class Watch:
         ends = self.client.zcard(done)
         long_kept = self.client.zcount(done, now + LONG.total_seconds() * 1000, "+inf")
         overdue = self.client.zcount(done, "-inf", now - PATIENCE.total_seconds() * 1000)
+        depths = Queues(self.client, prefix=self.prefix).depths().values()
         return {
             (USED, VALKEY): used / MB,
             (KEYS, VALKEY): float(self.client.dbsize()),
             (ENTRIES, VALKEY): float(sum(entries.values())),
             (ENDS, VALKEY): float(ends),
             (WAITING, VALKEY): float(entries.get("line", 0)),
+            (HELD, VALKEY): float(sum(depth.waiting + depth.inflight for depth in depths)),
             (LONG_KEPT, VALKEY): float(long_kept),
             (OVERDUE, VALKEY): float(overdue),
         }

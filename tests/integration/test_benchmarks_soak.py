@@ -10,7 +10,18 @@ import psutil
 import redis
 
 from benchmarks import soak
-from benchmarks._soak_watch import ENDS, ENTRIES, LONG_KEPT, MEMORY, OVERDUE, VALKEY, WAITING, Watch, private_megabytes
+from benchmarks._soak_watch import (
+    ENDS,
+    ENTRIES,
+    HELD,
+    LONG_KEPT,
+    MEMORY,
+    OVERDUE,
+    VALKEY,
+    WAITING,
+    Watch,
+    private_megabytes,
+)
 from benchmarks.frame.plan import Plan
 from tests.integration.queue_engine import running
 
@@ -41,6 +52,8 @@ def test_everything_that_the_engine_holds_is_counted_whatever_it_is(tmp_path: Pa
         client.sadd("{x}:holders:l", "a")
         client.set("{x}:unique:k", "a")
         client.hset("{x}:limited!q", "l", 1)
+        client.hset("{x}:queues", mapping={"q": 3, "r": 1})
+        client.hset("{x}:busy", "q", 2)
         # Two that are overdue, one that is remembered as usual, one that is remembered for an hour.
         ends = {"e": now - 60_000, "f": now - 60_000, "g": now + 60_000, "h": now + 3_000_000}
         client.zadd("{x}:done", ends)
@@ -57,11 +70,21 @@ def test_everything_that_the_engine_holds_is_counted_whatever_it_is(tmp_path: Pa
 
         seen = watch.look()
 
-    assert seen.entries == {"msgs": 2, "line": 4, "holders": 1, "unique": 1, "limited": 1, "done": 4}
+    assert seen.entries == {
+        "msgs": 2,
+        "line": 4,
+        "holders": 1,
+        "unique": 1,
+        "limited": 1,
+        "queues": 2,
+        "busy": 1,
+        "done": 4,
+    }
     assert seen.values[WAITING, VALKEY] == 4
     assert seen.values[LONG_KEPT, VALKEY] == 1
     assert seen.values[OVERDUE, VALKEY] == 2
-    assert seen.values[ENTRIES, VALKEY] == 13
+    assert seen.values[ENTRIES, VALKEY] == 16
+    assert seen.values[HELD, VALKEY] == 6
     assert seen.values[ENDS, VALKEY] == 4
     assert seen.worker is None
     assert not seen.ended

@@ -17,7 +17,20 @@ from benchmarks.__main__ import app, names, usual
 from benchmarks._soak_plot import draw
 from benchmarks._soak_report import HAPPENS, PARTS, Seen, growth, report, slope
 from benchmarks._soak_sender import Account
-from benchmarks._soak_watch import ENDS, ENTRIES, FILES, KEYS, MEMORY, OVERDUE, THREADS, USED, VALKEY, WAITING, Sample
+from benchmarks._soak_watch import (
+    ENDS,
+    ENTRIES,
+    FILES,
+    HELD,
+    KEYS,
+    MEMORY,
+    OVERDUE,
+    THREADS,
+    USED,
+    VALKEY,
+    WAITING,
+    Sample,
+)
 from benchmarks.frame.report import Check, Report
 
 WARM_UP = timedelta(minutes=12)
@@ -30,7 +43,7 @@ def sample(minute: float, **changes: float) -> Sample:
     values = {(name, who): 3.0 for name in (THREADS, FILES) for who in PARTS}
     values |= {(MEMORY, who): 70.0 for who in PARTS}
     values |= {(USED, VALKEY): 60.0, (KEYS, VALKEY): 900.0, (ENTRIES, VALKEY): 300_000.0}
-    values |= {(ENDS, VALKEY): 180_000.0, (OVERDUE, VALKEY): 0.0, (WAITING, VALKEY): 20.0}
+    values |= {(ENDS, VALKEY): 180_000.0, (OVERDUE, VALKEY): 0.0, (WAITING, VALKEY): 20.0, (HELD, VALKEY): 0.0}
     for name, value in changes.items():
         what = name.replace("_", " ")
         values[what, VALKEY if (what, VALKEY) in values else "worker"] = value
@@ -111,6 +124,7 @@ def test_what_grows_from_minute_to_minute_is_missed(name: str):
 @pytest.mark.parametrize(
     ("name", "changes", "value"),
     [
+        ("messages that queues count", {"messages_that_queues_count": 1}, 1),
         ("used memory", {"used_memory": 5.5}, 3.5),
         ("keys", {"keys": 70}, 70),
         ("entries", {"entries": 2_300}, 300),
