@@ -72,9 +72,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "unique while there": Kind(rate=10, message=lambda n, app: limits.Only(app=app, order=f"order-{n // 3}")),
         "unique for a minute": Kind(rate=5, message=lambda _, app: limits.Window(app=app, order=_new())),
         "the latest only": Kind(
-            rate=0.2,
+            rate=0.25,
             message=lambda n, app: limits.Latest(app=app, order=f"order-{n // 2}"),
-            more=lambda _: {"delay": timedelta(seconds=8)},
+            # Every second one comes while the one before it waits.
+            more=lambda _: {"delay": timedelta(seconds=5)},
         ),
         "limited, few": Kind(
             rate=20, message=lambda n, app: limits.Partner(app=app, partner=PARTNERS[n % len(PARTNERS)])

@@ -45,6 +45,8 @@ QUICK_WARM_UP = timedelta(seconds=10)
 EVERY = timedelta(seconds=10)
 QUICK_EVERY = timedelta(seconds=1)
 FEWEST = 3
+# A worker takes its time to stop where the machine is busy.
+QUICK_SPARE = timedelta(seconds=6)
 WORKS_WITHIN = timedelta(seconds=60)
 # Jobs read no rows here, so nobody listens there.
 NO_STORE = "postgresql://nobody@127.0.0.1:1/none"
@@ -114,7 +116,7 @@ def _sender(folder: Path, resting: Watch, environ: Mapping[str, str]) -> Iterato
 
 def _samples(watch: Watch, plan: Plan) -> Iterator[Sample]:
     every = (QUICK_EVERY if plan.quick else EVERY).total_seconds()
-    ends = plan.rounds_end - (0 if plan.quick else REST.total_seconds())
+    ends = plan.rounds_end - (QUICK_SPARE if plan.quick else REST).total_seconds()
     looks = 0
     while True:
         looks += 1

@@ -157,6 +157,10 @@ def test_a_short_run_says_what_it_did_not_measure():
     assert not [one for one in report.figures if "growth" in one.name or "rest" in one.name]
 
 
+def test_one_sample_has_no_rate():
+    assert check("jobs done a second", hour(minutes=3)).name == "jobs done a second, at least (not measured)"
+
+
 def test_what_nobody_has_seen_has_no_growth():
     samples = [
         replace(one, values={what: value for what, value in one.values.items() if "isolated jobs" not in what})
@@ -206,12 +210,12 @@ def test_an_end_that_is_remembered_too_long_is_told():
 def test_each_part_of_the_mix_is_sent_at_its_rate():
     made = mix.Mix()
 
-    first, second = (Counter(wish.post.job for wish in made.due(seconds)) for seconds in (50.0, 100.0))
+    first, second = (Counter(wish.post.job for wish in made.due(seconds)) for seconds in (100.0, 200.0))
 
-    assert sum(first.values()) == pytest.approx(50 * mix.RATE, rel=0.001)
+    assert sum(first.values()) == pytest.approx(100 * mix.RATE, rel=0.001)
     assert first == second, "and nothing is sent twice"
-    assert first["soak.step"] == 500
-    assert first[mix.UNKNOWN] == 5
+    assert first["soak.step"] == 1_000
+    assert first[mix.UNKNOWN] == 10
 
 
 def test_every_job_of_the_shelf_is_sent_or_handed_on_and_watched():
