@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -35,9 +35,16 @@ def names() -> list[str]:
     return sorted(path.stem for path in SHELF.glob("[!_]*.py"))
 
 
+def usual() -> list[str]:
+    """Those that run where none is named: not those that say `ONLY_NAMED`, because they take an hour."""
+    return [name for name in names() if not getattr(_module(name), "ONLY_NAMED", False)]
+
+
 @app.command()
 def run(
-    name: Annotated[str | None, typer.Argument(help="Which benchmark; all of them if none is named.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Which benchmark; all but `soak`, which takes an hour, if none is named.")
+    ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller rounds: under 50 seconds each.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
@@ -54,7 +61,7 @@ def run(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     errors = Console(stderr=True)
     reached = True
-    for bench in [name] if name else names():
+    for bench in [name] if name else usual():
         report = _measure(bench, quick=quick, errors=errors)
         reached &= report.reached
         if json:
@@ -72,7 +79,7 @@ def _measure(bench: str, *, quick: bool, errors: Console) -> Report:
         if sys.stderr.isatty():
             errors.print(f"[dim]{bench}: {what}[/dim]")
 
-    module = importlib.import_module(f"benchmarks.{bench}")
+    module = _module(bench)
     # A benchmark with many sides may ask for more.
     span: timedelta = QUICK if quick else getattr(module, "SPAN", WHOLE)
     plan = Plan(
@@ -85,8 +92,12 @@ def _measure(bench: str, *, quick: bool, errors: Console) -> Report:
     return report
 
 
+def _module(bench: str) -> Any:
+    return importlib.import_module(f"benchmarks.{bench}")
+
+
 def _draw(report: Report, errors: Console) -> None:
-    draw = getattr(importlib.import_module(f"benchmarks.{report.bench}"), "draw", None)
+    draw = getattr(_module(report.bench), "draw", None)
     if draw is None:
         return
     try:

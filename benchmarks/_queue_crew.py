@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from backroom.embedded.tether import AVAILABLE, tethered
-from benchmarks.frame.place import ROOT
+from benchmarks.frame.place import ROOT, processor_seconds
 from benchmarks.peers._place import Place, Side
 from benchmarks.peers._shelf import Entry
 
@@ -173,7 +173,7 @@ class Crew:
 
     def seconds(self) -> float:
         """The processor time that the workers have had, with their children."""
-        return sum(_seconds(process) for process in self._everyone())
+        return sum(processor_seconds(process) for process in self._everyone())
 
     def megabytes(self) -> float:
         """The memory that the workers hold, pages that they share counted once."""
@@ -231,13 +231,6 @@ def crew(party: Party, ground: Ground, *, processes: int = 1) -> Iterator[Crew]:
         yield them
     finally:
         them.stop()
-
-
-def _seconds(process: psutil.Process) -> float:
-    """The kernel's own count in nanoseconds where it has one: the usual one knows hundredths of a second."""
-    threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
-    counts = [int(thread.read_text().split()[0]) for thread in threads]
-    return sum(counts) / 1e9 if counts else float(sum(process.cpu_times()[:2]))
 
 
 def _memory(process: psutil.Process) -> float:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from benchmarks._queue_report import CALLS, NOTHING, PICK_UP
 from benchmarks._queue_turns import is_ours
 from benchmarks.frame.figures import Figure
+from benchmarks.frame.plot import BLUE, GREY, INK, keep, sheet
 from benchmarks.frame.report import Report
 
-# Of the palette of Okabe and Ito: apart for every eye, and in grey, too.
-OUR_COLOUR = "#0072b2"
-THEIR_COLOUR = "#b8bec6"
-INK = "#22272e"
-DOTS_PER_INCH = 160
 LOWEST_MS = 0.1
 
 
@@ -26,24 +21,11 @@ def draw(found: Report, folder: Path) -> list[Path]:
     Raises:
         ModuleNotFoundError: Matplotlib is not installed.
     """
-    plt: Any = import_module("matplotlib.pyplot")
-    matplotlib: Any = import_module("matplotlib")
-    matplotlib.use("Agg")
-    # The same figures give the same file.
-    style = {"svg.hashsalt": "backroom", "svg.fonttype": "path", "font.size": 10, "text.color": INK}
-    with matplotlib.rc_context(style):
-        sheet, (calls, nothing, waits) = plt.subplots(1, 3, figsize=(13.5, 5), facecolor="white", layout="constrained")
+    with sheet(3, width=13.5, height=5) as (drawn, (calls, nothing, waits)):
         _rates(calls, _medians(found, f"{CALLS}, always"), "Jobs with one Valkey call, two processes\njobs per second")
         _rates(nothing, _medians(found, f"{NOTHING}, always"), "Jobs that do nothing, one process\njobs per second")
         _waits(waits, _medians(found, f"{PICK_UP}, p50"), "Until an idle worker begins a job\nmilliseconds, median")
-        sheet.suptitle(_caption(found), fontsize=9, color="#57606a", y=-0.03)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{found.bench}-benchmark.{kind}" for kind in ("png", "svg")]
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            sheet.savefig(path, dpi=DOTS_PER_INCH, bbox_inches="tight", metadata=metadata)
-        plt.close(sheet)
-    return paths
+        return keep(drawn, folder, bench=found.bench, caption=_caption(found))
 
 
 def _medians(found: Report, name: str) -> list[Figure]:
@@ -72,7 +54,7 @@ def _waits(axis: Any, figures: Sequence[Figure], title: str) -> None:
 
 
 def _bars(axis: Any, ranked: Sequence[Figure], labels: Sequence[str], title: str) -> None:
-    colours = [OUR_COLOUR if is_ours(one.side) else THEIR_COLOUR for one in ranked]
+    colours = [BLUE if is_ours(one.side) else GREY for one in ranked]
     values = [one.median for one in ranked]
     spread = [[one.median - one.lowest for one in ranked], [one.highest - one.median for one in ranked]]
     axis.barh(range(len(ranked)), values, xerr=spread, color=colours, error_kw={"ecolor": INK, "elinewidth": 0.8})

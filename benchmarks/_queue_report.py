@@ -143,15 +143,11 @@ def _bulk(found: Found) -> Check:
 
 def _at_least(name: str, times: Sequence[Figure], target: float) -> Check:
     if not times:
-        return _unmeasured(f"{name}, at least", target, unit="times")
+        return Check.not_measured(f"{name}, at least", target, unit="times")
     return Check.at_least(name, min(one.median for one in times), target, unit="times")
 
 
 def _at_most(name: str, measured: Figure | None, target: float, *, unit: str) -> Check:
     if measured is None:
-        return _unmeasured(f"{name}, at most", target, unit=unit)
+        return Check.not_measured(f"{name}, at most", target, unit=unit)
     return Check.at_most(name, measured.median, target, unit=unit)
-
-
-def _unmeasured(name: str, target: float, *, unit: str) -> Check:
-    return Check(name=f"{name} (not measured)", value=0, target=target, unit=unit, ok=False)

@@ -48,6 +48,11 @@ class Check:
         """Neither more nor less."""
         return cls(name=f"{name}, exactly", value=value, target=target, unit=unit, ok=value == target)
 
+    @classmethod
+    def not_measured(cls, name: str, target: float, *, unit: str) -> Self:
+        """Nobody knows, so it counts as missed."""
+        return cls(name=f"{name} (not measured)", value=0, target=target, unit=unit, ok=False)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:

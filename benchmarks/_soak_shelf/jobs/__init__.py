@@ -1,0 +1,1 @@
+"""Jobs that have next to nothing to do, each with something that could be left behind."""
