@@ -177,7 +177,7 @@ def test_nothing_is_lost_and_nothing_doubled_when_everything_breaks_at_once():
 def test_what_the_page_shows_can_be_run():
     shown = list(blocks(PAGE))
     commands = [line.partition("#")[0].split() for block in shown for line in block.text.splitlines()]
-    asked = [words[3:] for words in commands if words[:3] == ["python", "-m", "tests.chaos"]]
+    asked = [words[3:] for words in commands if words[:3] == [".venv/bin/python", "-m", "tests.chaos"]]
     ledger: list[tuple[str, int]] = []
     names: dict = {}
 

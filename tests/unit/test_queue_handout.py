@@ -10,21 +10,38 @@ import pytest
 
 from backroom.queue.handout import Handout
 
+PRIORITIES = {"urgent": -1, "usual": 0, "bulk": 5}
+
 
 def handout(threads: int = 4) -> Handout:
-    return Handout(SimpleNamespace(worker_threads=threads, consumers={}))
+    actors = {name: SimpleNamespace(priority=priority) for name, priority in PRIORITIES.items()}
+    return Handout(SimpleNamespace(worker_threads=threads, consumers={}, broker=SimpleNamespace(actors=actors)))
+
+
+def delivery(actor: str, number: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(actor_name=actor, number=number)
 
 
 def test_deliveries_come_in_their_order_and_nudges_are_no_deliveries():
-    waiting = handout()
-    waiting.put("one")
+    waiting, one, two = handout(), delivery("usual"), delivery("nobody knows it")
+    waiting.put(one)
     waiting.nudge()
-    waiting.put("two")
+    waiting.put(two)
 
-    assert waiting.get(timeout=1).message == "one"
+    assert waiting.get(timeout=1).message is one
     with pytest.raises(Empty):
         waiting.get(timeout=1)
-    assert waiting.get_nowait().message == "two"
+    assert waiting.get_nowait().message is two
+    with pytest.raises(Empty):
+        waiting.get_nowait()
+
+
+def test_the_lower_the_priority_the_sooner_and_in_their_order_where_it_is_the_same():
+    waiting = handout()
+    for number, actor in enumerate(["usual", "bulk", "urgent", "usual", "bulk", "urgent"]):
+        waiting.put(delivery(actor, number))
+
+    assert [waiting.get_nowait().message.number for _ in range(6)] == [2, 5, 0, 3, 1, 4]
     with pytest.raises(Empty):
         waiting.get_nowait()
 
