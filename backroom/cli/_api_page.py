@@ -8,6 +8,22 @@ from typing import Any
 from backroom.cli._markdown import code, page, table
 
 WHO = {"secretKey": "secret key", "userToken": "user token", "writeKey": "write key"}
+_LIMITS = {
+    "minLength": "length from",
+    "maxLength": "length to",
+    "minItems": "items from",
+    "maxItems": "items to",
+    "minimum": "from",
+    "maximum": "to",
+}
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+    "null": "null",
+}
 
 
 def api_page(document: Mapping[str, Any], *, note: str) -> str:
@@ -102,16 +118,6 @@ def _kind(schema: Mapping[str, Any], *, required: bool) -> str:
     return ", ".join([kind, *limits, *(["**required**"] if required else [])])
 
 
-_LIMITS = {
-    "minLength": "length from",
-    "maxLength": "length to",
-    "minItems": "items from",
-    "maxItems": "items to",
-    "minimum": "from",
-    "maximum": "to",
-}
-
-
 def _named(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
@@ -125,13 +131,3 @@ def _named(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
         return f"text like {code(schema['pattern'])}"
     return str(schema.get("format") or _WORDS.get(schema.get("type", ""), "anything"))
-
-
-_WORDS = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "object": "object",
-    "null": "null",
-}

@@ -222,8 +222,5 @@ def _quoted(value: str) -> str:
     return json.dumps(value) if set(value) & set(" #\"'\\$") else value
 
 
-# Markdown -------------------------------------------------------------------------------------------------------------
-
-
 def _sentence(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").partition("\n")[0]

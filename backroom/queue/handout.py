@@ -66,6 +66,9 @@ class Handout:
         self._waiting.put(_RANKED)
 
     def _first(self, delivery: Delivery | Literal["ranked"]) -> Delivery:
+        """What goes first, where this one is next in line."""
+        if not self._ranked and not isinstance(delivery, str):
+            return delivery
         with self._lock:
             # Each place in the line is for one of them, whoever took it.
             if not isinstance(delivery, str):
@@ -98,9 +101,7 @@ class Handout:
         delivery = self._waiting.get(block, timeout)
         if delivery is None:
             raise Empty
-        if self._ranked or isinstance(delivery, str):
-            delivery = self._first(delivery)
-        return Item(delivery)
+        return Item(self._first(delivery))
 
     def get_nowait(self) -> Item:
         """The next delivery, if there is one.
@@ -110,9 +111,7 @@ class Handout:
         """
         while (delivery := self._waiting.get_nowait()) is None:
             pass
-        if self._ranked or isinstance(delivery, str):
-            delivery = self._first(delivery)
-        return Item(delivery)
+        return Item(self._first(delivery))
 
     def nudge(self) -> None:
         """Have every thread that waits look up.

@@ -1,16 +1,19 @@
-"""What the queue's tests begin with: an engine of the test's own, and the two ends that most of them use."""
+"""What several files of tests begin with: an engine of the test's own, the two ends of a queue, a browser."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from backroom.queue.broker import ValkeyBroker
 from backroom.queue.open import open_client
 from backroom.queue.ops import Queues
 from backroom.queue.sender import Sender
+from scripts.screenshot import FLAGS, browser
 from tests.integration.queue_engine import Engine, running
 
 
@@ -41,3 +44,20 @@ def broker(engine: Engine) -> Iterator[ValkeyBroker]:
     broker = ValkeyBroker(engine.url, prefix=engine.prefix)
     yield broker
     broker.close()
+
+
+@pytest.fixture
+def chromium() -> Iterator[Browser]:
+    """A browser, or a reason why there is none.
+
+    For one test only: as long as it is open this thread counts as one with a running event loop.
+    """
+    executable = browser()
+    if executable is None:
+        missing = "no Chromium on PATH: apt-get install chromium"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield chromium
+        chromium.close()

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from scripts.screenshot import FLAGS, browser
 from tests.house import TestHouse
 
 
 @pytest.fixture
-def page():
-    executable = browser()
-    if executable is None:
-        missing = "no Chromium on PATH: apt-get install chromium"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=flags)
-        yield chromium.new_page()
-        chromium.close()
+def page(chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page()
+    yield page
+    page.close()
 
 
-def test_the_document_can_be_read_and_tried_and_nobody_else_is_asked(house: TestHouse, page) -> None:
+def test_the_document_can_be_read_and_tried_and_nobody_else_is_asked(house: TestHouse, page: Page) -> None:
     door = house.open_door()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)

@@ -11,10 +11,9 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from backroom.simulator.run import Simulator
-from scripts.screenshot import FLAGS, browser
 
 ROOT = Path(__file__).parents[2]
 EVIL = """
@@ -32,19 +31,6 @@ EVIL = """
 def simulator():
     with Simulator() as simulator:
         yield simulator
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    executable = browser()
-    if executable is None:
-        missing = "no Chromium on PATH: apt-get install chromium"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
